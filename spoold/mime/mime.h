@@ -1,0 +1,58 @@
+/*
+ * RFC 5322 headers and MIME structure of a message in memory. Pure: no I/O. Linear in the size of
+ * the message whatever it contains; nesting and part counts are bounded by named limits, past which the
+ * rest counts as one text/plain or application/octet-stream leaf (the output stays valid grammar).
+ */
+#ifndef TS_MIME_H
+#define TS_MIME_H
+
+#include "arena.h"
+#include "buf.h"
+
+#define MIME_DEPTH_MAX	100	/* nested parts */
+#define MIME_PARTS_MAX	10000
+#define MIME_ADDRESSES_MAX	100000	/* of one header field, told in an ENVELOPE */
+
+/* Byte ranges are offsets into the message. */
+struct mime_part {
+	uint64_t	header_at, header_bytes;	/* header with its empty line; 0 bytes if it has none */
+	uint64_t	body_at, body_bytes;		/* without the delimiter's CRLF */
+	uint64_t	body_lines;
+	enum { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE } kind;	/* MESSAGE: message/rfc822, its one child the inner message */
+	struct mime_part *child, *next, *parent;
+};
+
+/* Parses the structure; root in the arena, NULL past the arena's cap. */
+struct mime_part	*mime_parse(struct slice message, struct arena *);
+/*
+ * The part an IMAP section names ("1.2.3", RFC 3501 6.4.5, already split into numbers), NULL when there is none. n 0: the root.
+ * A non-multipart root is its own part 1; below message/rfc822 numbers go on into the inner message.
+ */
+struct mime_part	*mime_section(struct mime_part *root, const uint32_t *numbers, size_t n);
+
+/* ENVELOPE's parenthesised list (RFC 3501 7.4.2). 0, or -1 when out is full. header: the raw header block. */
+int	mime_envelope(struct slice header, struct arena *, struct buf *out);
+/* BODYSTRUCTURE, or BODY where !extended; every extension field is there when extended. */
+int	mime_bodystructure(struct slice message, const struct mime_part *root, bool extended, struct arena *, struct buf *out);
+
+/* Header fields, unfolded view of them not needed: raw lines. fields: names to pick (or to leave out), in message order, then an empty line. */
+int	mime_header_fields(struct slice header, const struct slice *names, size_t n, bool is_not, struct buf *out);
+/* The first field of that name: its raw value without the CRLF at the end (still folded); false when there is none. */
+bool	mime_header_get(struct slice header, const char *name, struct slice *value_out);
+/* Length of the header block at the start of message, its empty line included. */
+uint64_t mime_header_bytes(struct slice message);
+/* A Date: value (RFC 5322 3.3, with obsolete forms) in seconds since the epoch, and the day in its own zone as days since the epoch; false when unreadable. */
+bool	mime_date(struct slice value, int64_t *utc_s_out, int64_t *local_day_out);
+
+/*
+ * Does the decoded text hold needle (UTF-8, already case-folded by mime_fold)? Header values: RFC
+ * 2047 words decoded; bodies: transfer encoding and charset (iconv) decoded, in bounded pieces.
+ */
+bool	mime_header_contains(struct slice raw_value, struct slice needle);
+bool	mime_text_contains(struct slice message, const struct mime_part *root, struct slice needle, bool with_headers);
+/* Case-folds and normalises UTF-8 (utf8proc), into the arena; charset NULL or "UTF-8" or "US-ASCII" ...; empty p NULL when the charset is unknown or the text is not in it. */
+struct slice	mime_fold(struct slice text, const char *charset, struct arena *);
+/* Is the charset known? (SEARCH CHARSET: NO [BADCHARSET]) */
+bool	mime_charset_is_known(const char *charset);
+
+#endif

@@ -1,0 +1,273 @@
+/*
+ * A user's spool: the append-only log is the truth, the LMDB index beside it is derived. Used by the
+ * sessions (imap/, pop3/), by delivery, and later by upkeep. Blocking. Not thread-safe; any number of
+ * processes may have the same spool open.
+ *
+ * Every change is: index write transaction, catch-up, directory lock, catch-up, append record(s),
+ * unlock, catch-up (which applies our own records by the same code as a replay), commit. So the
+ * index is by construction what a replay of the log gives. Delivery takes only the directory lock.
+ */
+#ifndef TS_STORE_H
+#define TS_STORE_H
+
+#include <sys/uio.h>
+
+#include "arena.h"
+#include "mboxname.h"
+#include "record.h"
+
+#define STORE_KEYWORDS_MAX		128	/* keywords a user may have in all; past it STORE_LIMIT */
+#define STORE_KEYWORD_MAX_BYTES		64
+#define STORE_MAILBOXES_MAX		10000	/* mailboxes of a user */
+#define STORE_BATCH_MSGS		256	/* messages a store_range call gives at most */
+
+enum store_result {
+	STORE_OK,
+	STORE_NOMBOX,	/* no such mailbox (any more) */
+	STORE_EXISTS,	/* the name is taken */
+	STORE_LIMIT,	/* a named limit would be passed */
+	STORE_FULL,	/* below the partition's reserve, or ENOSPC: nothing changed */
+	STORE_DAMAGED,	/* a record's checksum fails: what it holds is not served */
+	STORE_TEMP,	/* anything else; logged where it happened */
+};
+
+/* What a process that opens spools is given once at its start. Pointers live as long as the process. */
+struct store_commit;
+struct store_host {
+	const char	*active_dir;	/* DIR/<partition>/<hash>/<user>/ */
+	const char	*index_dir;
+	const char	*partition;	/* the partition new users are made in */
+	const char *const *partitions;	/* all of this host, NULL-terminated */
+	uint32_t	 epoch;		/* of every partition; raised by the parent */
+	uint64_t	 segment_max_bytes;
+	uint64_t	 map_bytes;	/* LMDB map size of one user */
+	uint64_t	 reserve_bytes;	/* below this much free space messages are refused */
+	int64_t		 dup_window_ms;
+	/*
+	 * Hands appended records to the committer. With wait it returns when both copies are durable
+	 * (0) or with -1 (not known to be durable: answer TEMP). Without wait it returns at once; a
+	 * failure then only delays the redundant copy. NULL in tests: fdatasync of the log.
+	 */
+	int		(*commit)(void *arg, const struct store_commit *);
+	void		*commit_arg;
+};
+
+struct store_commit {
+	struct slice		 user;
+	const char		*partition;
+	int			 log_fd;	/* the segment appended to, opened before the append; borrowed */
+	const struct record	*records;	/* as appended (extra in memory); bodies: see bodies */
+	size_t			 nrecords;
+	const struct body_src	*bodies;	/* one for each record with body_bytes > 0, in order */
+	bool			 wait;
+};
+
+/* Where a message's bytes come from: memory, or a descriptor (pread from offset). Wire form. */
+struct body_src {
+	struct slice	mem;		/* used where fd is -1 */
+	int		fd;		/* borrowed */
+	uint64_t	offset;
+	uint64_t	bytes;
+};
+
+struct store;
+
+/* FOUND, ABSENT (no spool on this host) or LOOKUP_TEMP. Keeps the last 64 environments open in the process. */
+enum lookup	 store_open(const struct store_host *, struct slice user, struct store **out);
+/* Makes the spool's directory and first segment (no mailboxes) in host->partition; STORE_OK also when it was there. Synced. */
+enum store_result store_create(const struct store_host *, struct slice user);
+/* FOUND, ABSENT, LOOKUP_TEMP by looking at directories only; partition_out (static string of host) when FOUND. */
+enum lookup	 store_exists(const struct store_host *, struct slice user, const char **partition_out);
+void		 store_close(struct store *);
+struct slice	 store_user(const struct store *);
+const char	*store_partition(const struct store *);
+
+/* ---- mailboxes ---- */
+
+enum special_use { USE_NONE, USE_ALL, USE_ARCHIVE, USE_DRAFTS, USE_FLAGGED, USE_JUNK, USE_SENT, USE_TRASH };
+
+struct mbox_info {
+	unsigned char	id[RECORD_ID_BYTES];
+	struct slice	name;		/* inside form ("user.alice.Sent"), in the arena */
+	uint32_t	uidvalidity;	/* 1 .. 2^31-1 */
+	uint32_t	uidnext;
+	uint64_t	highestmodseq;	/* >= 1 */
+	uint32_t	exists;
+	uint32_t	unseen;		/* messages without \Seen */
+	uint32_t	recent_uid;	/* messages with uid >= this are \Recent for the next read-write SELECT */
+	uint32_t	recent;		/* how many those are */
+	uint64_t	bytes;		/* sum of RFC822.SIZE */
+	enum special_use use;
+	bool		is_subscribed;	/* its name is */
+};
+
+enum store_result store_mbox_by_name(struct store *, struct slice inside, struct arena *, struct mbox_info *out);
+enum store_result store_mbox_by_id(struct store *, const unsigned char *id, struct arena *, struct mbox_info *out);
+/* All mailboxes sorted by inside name; array in the arena. Deleted ones are not there. */
+enum store_result store_mbox_list(struct store *, struct arena *, struct mbox_info **out, size_t *n_out);
+/* Subscribed names (inside form), also of mailboxes that do not exist (RFC 3501 6.3.6); sorted. */
+enum store_result store_subscriptions(struct store *, struct arena *, struct slice **out, size_t *n_out);
+enum store_result store_mbox_create(struct store *, struct slice inside, enum special_use, unsigned char *id_out);
+/* With all children; for INBOX: a new mailbox gets INBOX's messages, INBOX stays, empty (RFC 3501 6.3.5). */
+enum store_result store_mbox_rename(struct store *, struct slice from, struct slice to);
+enum store_result store_mbox_delete(struct store *, struct slice inside);	/* children stay */
+enum store_result store_subscribe(struct store *, struct slice inside, bool on);
+
+/* ---- a session's view of a mailbox: a few numbers ---- */
+
+struct view {
+	unsigned char	mailbox[RECORD_ID_BYTES];
+	uint32_t	uidvalidity;
+	uint32_t	uidnext;	/* messages with a uid below this are in the view (if not expunged before) */
+	uint64_t	modseq;		/* flag changes up to this were told */
+	uint64_t	expunge_modseq;	/* expunges up to this were told */
+	uint32_t	recent_uid;	/* messages with uid >= this are \Recent in this session; 0: none are */
+};
+
+struct msg_info {
+	uint32_t	uid;
+	uint32_t	seq;		/* in the view given, 1-based */
+	uint32_t	flags;		/* MSG_* */
+	uint64_t	keywords[STORE_KEYWORDS_MAX / 64];	/* bit i: keyword i of store_keywords */
+	uint64_t	modseq;
+	int64_t		date_ms;	/* INTERNALDATE */
+	int64_t		save_ms;	/* when it came into this mailbox */
+	uint64_t	size;		/* RFC822.SIZE */
+	unsigned char	guid[RECORD_ID_BYTES];
+	bool		is_recent;
+	bool		is_expunged;	/* gone, but not yet told to this view; the body can still be read */
+	struct {			/* of the body's record */
+		uint32_t segment, generation;
+		uint64_t offset;	/* of the body */
+		uint64_t modseq;	/* names it for ever */
+		uint32_t crc;
+	} body;
+};
+
+/* Opens a mailbox: everything there is counts as told. claim_recent: takes the \Recent (read-write SELECT). */
+enum store_result view_open(struct store *, const unsigned char *mailbox, bool claim_recent, struct view *out);
+/* Number of messages in the view. */
+enum store_result view_count(struct store *, const struct view *, uint32_t *out);
+/* uid of a sequence number, 0 when there is none; sequence number of a uid, 0 when it is not in the view. By rank, no scan. */
+enum store_result view_uid(struct store *, const struct view *, uint32_t seq, uint32_t *uid_out);
+enum store_result view_seq(struct store *, const struct view *, uint32_t uid, uint32_t *seq_out);
+/* Highest uid in the view, 0 when empty. */
+enum store_result view_last_uid(struct store *, const struct view *, uint32_t *uid_out);
+/*
+ * Messages of the view with uid in [lo, hi], ascending, at most max (<= STORE_BATCH_MSGS) into the
+ * caller's array; *n_out < max means there are no more. The read transaction ends before it returns.
+ */
+enum store_result view_range(struct store *, const struct view *, uint32_t lo, uint32_t hi, struct msg_info *, size_t max,
+		    size_t *n_out);
+/* First message without \Seen: its sequence number, 0 when none. */
+enum store_result view_first_unseen(struct store *, const struct view *, uint32_t *seq_out);
+
+/* What became different since the view's numbers; then the view's numbers are moved on. */
+struct view_delta {
+	struct view_expunge { uint32_t uid, seq; } *expunges;	/* seq already adjusted: print in this order. Empty unless may_expunge */
+	size_t		 nexpunges;
+	struct msg_info	*changes;	/* flags or keywords changed, still in the view; seq as of after the expunges */
+	size_t		 nchanges;
+	uint32_t	 exists;	/* after all of it */
+	bool		 is_grown;	/* print EXISTS */
+	uint32_t	 recent;
+	bool		 is_gone;	/* mailbox deleted, or UIDVALIDITY changed, or older than the purge horizon: BYE */
+};
+enum store_result view_sync(struct store *, struct view *, bool may_expunge, struct arena *, struct view_delta *out);
+/* Cheap: true when view_sync would have something to say. */
+bool		  view_is_stale(struct store *, const struct view *);
+/*
+ * For RFC 7162: messages of the mailbox with modseq > since, ascending uid, as view_range; and
+ * uids expunged with modseq > since.
+ */
+enum store_result store_expunged_since(struct store *, const unsigned char *mailbox, uint64_t since, struct arena *,
+		    uint32_t **uids_out, size_t *n_out);
+
+/* Keyword i's name for i < *n_out (slices in the arena). Names never change their bit. */
+enum store_result store_keywords(struct store *, struct arena *, struct slice **names_out, size_t *n_out);
+
+/* ---- changes ---- */
+
+/* UIDs as ascending, non-overlapping ranges. */
+struct uid_range { uint32_t lo, hi; };
+struct uid_set { struct uid_range *r; size_t n; };
+
+enum flag_op { FLAGS_SET, FLAGS_ADD, FLAGS_REMOVE };
+
+struct flag_change {
+	enum flag_op	 op;
+	uint32_t	 flags;		/* MSG_* */
+	const struct slice *keywords;	/* names; new ones are made (not for FLAGS_REMOVE) */
+	size_t		 nkeywords;
+};
+/* Changes the live messages among uids. modseq_out: of the change (0: nothing was there to change). */
+enum store_result store_flags(struct store *, const unsigned char *mailbox, const struct uid_set *, const struct flag_change *,
+		    uint64_t *modseq_out);
+/* Expunges the live messages among uids; only_deleted: those of them that have \Deleted. uids NULL: all. */
+enum store_result store_expunge(struct store *, const unsigned char *mailbox, const struct uid_set *uids, bool only_deleted,
+		    uint64_t *modseq_out);
+
+struct append_msg {
+	struct body_src	body;
+	int64_t		date_ms;	/* INTERNALDATE */
+	uint32_t	flags;
+	const struct slice *keywords;
+	size_t		nkeywords;
+};
+/* All or nothing (one link record). uid_out[i] for message i. Durable on both spools when STORE_OK. */
+enum store_result store_append(struct store *, const unsigned char *mailbox, const struct append_msg *, size_t n,
+		    uint32_t *uid_out, uint32_t *uidvalidity_out);
+
+struct copied { uint32_t from, to; };	/* uids */
+/*
+ * Copies (move: and expunges, in the same record) the live messages among uids from one mailbox to
+ * another of this user, flags, keywords, INTERNALDATE and guid kept; no body is written again.
+ * pairs_out in the arena, ascending. All or nothing. Durable when STORE_OK.
+ */
+enum store_result store_copy(struct store *, const unsigned char *from, const struct uid_set *, const unsigned char *to, bool move,
+		    struct arena *, struct copied **pairs_out, size_t *n_out, uint32_t *uidvalidity_out);
+
+/* ---- bodies ---- */
+
+/*
+ * Opens a message's bytes: checks the record and the body's checksum (once), gives a descriptor the
+ * caller closes and the offset in it. STORE_DAMAGED is final for that message. Retries when compaction moved it.
+ */
+enum store_result store_body_open(struct store *, const struct msg_info *, int *fd_out, uint64_t *offset_out);
+
+/* The index's cache of derived bytes of a body (ENVELOPE ...), by body modseq and kind; ABSENT when not there or of another version. */
+enum lookup	  store_cache_get(struct store *, uint64_t body_modseq, uint8_t kind, uint8_t version, struct arena *, struct slice *out);
+/* Best effort; several at once in one transaction. */
+struct cache_put { uint64_t body_modseq; uint8_t kind, version; struct slice bytes; };
+void		  store_cache_put(struct store *, const struct cache_put *, size_t n);
+
+/* ---- delivery: the directory lock only, never the index ---- */
+
+struct store_delivery {
+	struct slice	 user;		/* must exist: store_exists */
+	struct slice	 mailbox;	/* inside form; empty: INBOX */
+	struct slice	 sender, qid;
+	const unsigned char *key;	/* 16 bytes */
+	int64_t		 date_ms;
+	struct body_src	 body;
+	const unsigned char *guid;	/* the same for all recipients of a message */
+};
+struct store_placed {
+	uint32_t	 uid;
+	uint64_t	 modseq;
+	int		 log_fd;	/* the segment, O_WRONLY, opened before the append; the caller closes */
+	const char	*partition;
+};
+/* Appends; not synced. STORE_FULL, STORE_TEMP: nothing is left that could be shown. */
+enum store_result store_deliver(const struct store_host *, const struct store_delivery *, struct store_placed *out);
+/* After a failed commit: appends a void record for it. Best effort. */
+void		  store_void(const struct store_host *, struct slice user, uint64_t modseq);
+
+/* ---- epoch (the parent's, before any child) ---- */
+
+/* Reads the partition's epoch; raises and syncs it where the last stop was not orderly (or force). 0 or -1. */
+int		  epoch_begin(const char *active_dir, const char *partition, bool force, uint32_t *epoch_out);
+/* An orderly stop: everything was synced. */
+int		  epoch_end(const char *active_dir, const char *partition);
+
+#endif

@@ -9,7 +9,7 @@
 #include "slice.h"
 
 #define ADDRESS_MAX_BYTES	512	/* RFC 5321 4.5.3.1.3 says 256; UTF-8 doubles it */
-#define ADDRESS_LOCAL_MAX_BYTES	128	/* RFC 5321 says 64 octets; UTF-8 doubles it */
+#define ADDRESS_LOCAL_MAX_BYTES	256	/* RFC 5321 says 64 octets; VERP and SRS senders go far past it */
 #define USER_MAX_BYTES		64
 
 struct address {
@@ -19,8 +19,9 @@ struct address {
 
 /*
  * Path: "<" [A-d-l ":"] Mailbox ">" or "<>" (RFC 5321 4.1.2) at the start of in; *used_out says how much it took.
- * Quoted local parts are accepted and unquoted into text when nothing needs the quotes. UTF-8 only where
- * utf8 is true. PARSE_OK or PARSE_BAD. <postmaster> without a domain is allowed where is_rcpt.
+ * Quoted local parts are accepted and unquoted into text when nothing needs the quotes, else written with as
+ * few backslashes as can be. UTF-8 only where utf8 is true. PARSE_OK or PARSE_BAD. <postmaster> without a
+ * domain is allowed where is_rcpt, and "<>" is not.
  */
 enum parse	address_parse(struct slice in, bool utf8, bool is_rcpt, struct address *out, size_t *used_out);
 struct slice	address_local(const struct address *);

@@ -23,7 +23,7 @@ void		 arena_free(struct arena *);
 /* n bytes, zeroed, aligned for any type; NULL past the cap (errno ENOBUFS). n * each is checked for overflow. */
 void		*arena_alloc(struct arena *, size_t n, size_t each);
 #define ARENA_NEW(a, type, n)	((type *)arena_alloc((a), (n), sizeof(type)))
-/* A copy with a NUL after it (not counted); NULL past the cap. */
+/* A copy with a NUL after it (not counted in the slice); NULL past the cap (the slice's p). */
 char		*arena_copy(struct arena *, struct slice);
 struct slice	 arena_slice(struct arena *, struct slice);
 

@@ -16,6 +16,7 @@ struct buf {
 	size_t	 n;		/* bytes held */
 	size_t	 size;		/* bytes allocated */
 	size_t	 cap;		/* bytes it may ever hold */
+	bool	 is_short;	/* a pack_* did not fit (pack.h); buf_clear forgets it */
 };
 
 /* An empty buffer that may hold at most cap bytes. Allocates nothing. */

@@ -41,7 +41,7 @@ buf_clear(struct buf *b)
 	b->is_short = false;
 }
 
-/* Makes room for n bytes in all; n is within the cap. */
+/* Makes room for n bytes in all; n is within the cap. One byte more is there for the NUL of vsnprintf. */
 static void
 buf_grow(struct buf *b, size_t n)
 {
@@ -52,7 +52,7 @@ buf_grow(struct buf *b, size_t n)
 		size = size > b->cap / 2 ? b->cap : size * 2;
 	if (size > b->cap)
 		size = b->cap;
-	if ((p = malloc(size)) == NULL)
+	if (size == SIZE_MAX || (p = malloc(size + 1)) == NULL)
 		DIE(EXIT_TEMP, "fatal.memory", log_u64("bytes", size));
 	if (b->p != NULL) {
 		memcpy(p, b->p, b->n);
@@ -105,39 +105,20 @@ int
 buf_addf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap, again;
-	size_t n;
 	char *p;
-	int len;
+	int n;
 
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	len = vsnprintf(NULL, 0, fmt, ap);
+	n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
-	if (len < 0)
-		DIE(EXIT_TEMP, "fatal.memory", log_str("what", "format"));
-	n = (size_t)len;
-	p = n > b->cap || b->n > b->cap - n ? NULL : buf_room(b, n + (b->n + n < b->cap ? 1 : 0));
-	if (p == NULL) {
-		va_end(again);
-		errno = ENOBUFS;
-		return -1;
-	}
-	if (b->n + n < b->size) {
-		vsnprintf(p, n + 1, fmt, again);
-	} else if (n > 0) {
-		/* It fits exactly, without room for the NUL that vsnprintf writes. */
-		char *whole = malloc(n + 1);
-
-		if (whole == NULL)
-			DIE(EXIT_TEMP, "fatal.memory", log_u64("bytes", n + 1));
-		vsnprintf(whole, n + 1, fmt, again);
-		memcpy(p, whole, n);
-		explicit_bzero(whole, n);
-		free(whole);
+	p = n < 0 ? NULL : buf_room(b, (size_t)n);
+	if (p != NULL) {
+		vsnprintf(p, (size_t)n + 1, fmt, again);
+		b->n += (size_t)n;
 	}
 	va_end(again);
-	b->n += n;
-	return 0;
+	return p == NULL ? -1 : 0;
 }
 
 void

@@ -1,5 +1,5 @@
 /*
- * Configuration: "key = value" lines, # comments. One table a daemon drives the parser, -n (check),
+ * Configuration: "key = value" lines; a line that begins with # is a comment. One table a daemon drives the parser, -n (check),
  * -d (print what is in force) and the test that holds it equal to the man page. Unknown key, value
  * out of range, key given twice: "file:line: ..." through DIE(EXIT_CONF, "fatal.conf", ...).
  */
@@ -38,7 +38,7 @@ struct conf_key {
 	const char	*key;
 	enum conf_type	 type;
 	const char	*def;		/* as written in a file */
-	uint64_t	 least, most;
+	uint64_t	 least, most;	/* most 0: no upper bound (not for CONF_UINT) */
 	const char	*unit;		/* "ms", "s", "bytes", "" */
 	size_t		 offset;	/* of the value in the daemon's struct */
 	const char	*help;		/* one sentence; the man page says the same */
@@ -49,7 +49,10 @@ struct conf_key {
  * on an unknown name or more than cap.
  */
 size_t	conf_uids(const struct conf_list *, uid_t *out, size_t cap);
-/* Makes a directory and its missing parents (parents 0755), owner and mode of the last set where we are root (uid -1: leave). 0 or -1. */
+/*
+ * Makes a directory and its missing parents (parents 0755), owner and mode of the last set where we are root
+ * (uid -1: leave). The last must not be a symbolic link where we are root: a child that owns the folder above could aim it. 0 or -1.
+ */
 int	dir_make(const char *path, uid_t, gid_t, mode_t);
 /* Reads path into the struct at out; ends the process (100) at the first fault. */
 void	conf_load(const struct conf_key *, size_t nkeys, const char *path, void *out);

@@ -13,17 +13,21 @@ DAEMONS	= proxyd relayd lmtpd spoold rotated mupdated
 PKGS	= libevent_core lmdb libsasl2 libseccomp openssl libisal libutf8proc
 DEPS_BUILD = build-essential pkg-config libevent-dev liblmdb-dev libsasl2-dev libsasl2-modules sasl2-bin \
 	libseccomp-dev libssl-dev libisal-dev libutf8proc-dev zlib1g-dev runit openssl
-DEPS_CHECK = libcmocka-dev python3 mandoc clang
+DEPS_CHECK = libcmocka-dev python3 mandoc clang postfix swaks isync mutt fetchmail curl ca-certificates procps
+DEPS_BENCH_TOOLS = e2fsprogs mount
 
 WARN	= -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
 	-Werror=format-security $(if $(NO_WERROR),,-Werror)
 HARDEN	= -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
 OPT	= -O2 -g
 SAN	=
-CPPF	= -D_GNU_SOURCE -DTS_VERSION='"$(VERSION)"' -Ilib $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPF	= -D_GNU_SOURCE -DTS_VERSION='"$(VERSION)"' -Ilib $(PC_CFLAGS)
 CFLAGS	= -std=c17 $(OPT) $(WARN) $(if $(SAN),,$(HARDEN)) $(SAN)
 LDFLAGS	= -pie -Wl,-z,relro,-z,now $(SAN)
-LIBS	= $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+LIBS	= $(PC_LIBS) -lpthread
+# Asked once, at the first compilation: before that `make deps` may still have to install pkg-config.
+PC_CFLAGS = $(eval PC_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PC_CFLAGS)
+PC_LIBS	= $(eval PC_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PC_LIBS)
 
 # Sources of a room: all .c below it, one level of folders deep. Its main is DAEMON/DAEMON.c; helper
 # programs are DAEMON/prog_NAME.c and become build/NAME.
@@ -70,11 +74,87 @@ $(B)/tests/$(1)/fuzz_%: $(B)/tests/$(1)/fuzz_%.o $(if $(FUZZER),,$(B)/tests/fuzz
 endef
 $(foreach r,lib $(DAEMONS),$(eval $(call testrules,$(r))))
 
-tests: $(TESTS) $(FUZZ)
+tests: all $(TESTS) $(FUZZ)
+
+# --- packages: says what it lacks and installs that, with sudo when not root; nothing when all is there
+SUDO	= $(if $(filter 0,$(shell id -u)),,sudo)
+define install_packages
+	@missing=; for p in $(1); do \
+		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing Debian packages:$$missing"; \
+		$(SUDO) apt-get update -qq && \
+		printf 'postfix postfix/main_mailer_type select No configuration\n' | $(SUDO) debconf-set-selections && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+deps:
+	$(call install_packages,$(DEPS_BUILD) $(DEPS_CHECK))
+deps-run:
+	$(call install_packages,$(DEPS_BUILD))
+
+# --- running and testing
+run: deps-run
+	@$(MAKE) --no-print-directory -s -j2 all
+	@exec conf/run-suite
+
+clean-state:
+	rm -rf run-state
+
+# Everything a newcomer should see pass: unit tests, fuzz corpora, manual pages, and the system tests
+# with real daemons and real peers. Ends with "N passed, N failed".
+check: deps
+	@$(MAKE) --no-print-directory -s -j2 tests
+	@python3 tests/run.py all
+
+unit: tests
+	@python3 tests/run.py unit
+
+# Unit tests and corpora under AddressSanitizer and UndefinedBehaviorSanitizer, in a build folder of their own.
+asan: deps
+	@$(MAKE) --no-print-directory -s -j2 B=$(B)/asan OPT="-O1 -g" \
+		SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" tests
+	@TS_BUILD=$(B)/asan python3 tests/run.py unit badinput
+
+# Coverage-guided, FUZZ_SECONDS for each parser; new inputs that matter are kept in build/fuzz.
+FUZZ_SECONDS = 120
+fuzz: deps
+	@$(MAKE) --no-print-directory -s -j2 B=$(B)/fuzz CC=clang OPT="-O1 -g" FUZZER=-fsanitize=fuzzer \
+		SAN="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined" \
+		$(patsubst $(B)/%,$(B)/fuzz/%,$(FUZZ))
+	@python3 tests/run.py fuzz --seconds $(FUZZ_SECONDS)
+
+# Kills processes at random under load for minutes (make check runs a short sample).
+soak: all
+	@python3 tests/run.py soak
+
+bench: deps
+	$(call install_packages,$(DEPS_BENCH_TOOLS))
+	@$(MAKE) --no-print-directory -s -j2 tests
+	@python3 tests/bench/bench.py
+
+lint: deps
+	@python3 tests/run.py lint
+
+man:
+	@for p in man/*.[1-8]; do mandoc -Tlint -W warning $$p || exit 1; done
+
+# --- installing: programs, pages, commented configuration (never over an existing one), service directories
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7 \
+		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)/etc/twinspool $(DESTDIR)$(PREFIX)/share/twinspool
+	install -m 0755 $(addprefix $(B)/,$(DAEMONS)) $(PROGS) $(DESTDIR)$(PREFIX)/sbin
+	for n in 5 7 8; do install -m 0644 man/*.$$n $(DESTDIR)$(PREFIX)/share/man/man$$n; done
+	for f in conf/*.conf conf/*.table; do \
+		[ -e $(DESTDIR)/etc/twinspool/$${f##*/} ] || install -m 0644 $$f $(DESTDIR)/etc/twinspool; \
+	done
+	cp -R conf/sv conf/service $(DESTDIR)$(PREFIX)/share/twinspool
 
 clean:
 	rm -rf $(B)
 
-.PHONY: all tests clean
+.PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak bench lint man install clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

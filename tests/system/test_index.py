@@ -1,0 +1,92 @@
+"""The index is derived: deleting every user's index while the suite is stopped changes nothing a client can see."""
+import re
+import shutil
+import sys
+import threading
+import time
+
+from suite import Lmtp, Suite, main, message, note
+
+
+def picture(suite, user):
+    """Everything of a user's mail that a client can see."""
+    m = suite.imap(user)
+    seen = {"list": sorted(m.list()[1]), "lsub": sorted(m.lsub()[1])}
+    for line in m.list()[1]:
+        name = re.search(rb'"/" "?([^"]+)"?$', line).group(1).decode()
+        if b"\\Noselect" in line:
+            continue
+        m.select(f'"{name}"', readonly=True)
+        seen[name] = [m.response(k)[1] for k in ("UIDVALIDITY", "UIDNEXT", "FLAGS", "EXISTS", "RECENT", "UNSEEN")]
+        if seen[name][3] and seen[name][3] != [b"0"]:
+            _, data = m.fetch("1:*", "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)")
+            seen[name + "/messages"] = data
+    m.logout()
+    return seen
+
+
+def nothing_changes(suite):
+    for i in range(30):
+        assert suite.deliver(message(f"i{i}", 200 * i), ["alice"])[0][0] == 250
+    m = suite.imap("alice")
+    m.create("Work/2026")
+    m.create("K&AOQ-se")
+    m.subscribe("Work/2026")
+    m.select("INBOX")
+    m.store("1:10", "+FLAGS", "(\\Seen $Label1 Custom)")
+    m.store("3", "-FLAGS", "(Custom)")
+    m.copy("5:9", "Work/2026")
+    m.store("12:14", "+FLAGS", "(\\Deleted)")
+    m.expunge()
+    m.uid("MOVE", m.uid("SEARCH", "ALL")[1][0].split()[-1].decode(), "Trash")
+    m.append("Drafts", "(\\Draft)", None, b"Subject: a draft\r\n\r\nunfinished\r\n")
+    m.rename("Work", "Projects")
+    m.delete("Junk")
+    m.logout()
+    assert suite.deliver(message("fresh"), ["alice"])[0][0] == 250
+    before = picture(suite, "alice")
+    suite.stop()
+    shutil.rmtree(f"{suite.base}/spool/index")
+    suite.start()
+    after = picture(suite, "alice")
+    for k in sorted(set(before) | set(after)):
+        assert before.get(k) == after.get(k), f"{k}:\n{before.get(k)}\n{after.get(k)}"
+
+
+def rebuild_20000(suite):
+    n, threads = 20000, 16
+
+    def work(k):
+        with Lmtp("127.0.0.1", suite.port(10025)) as l:
+            for i in range(k, n, threads):
+                r = l.send("sender@elsewhere.example", ["bob@example.test"], message(f"r{i}", 1024))
+                assert r[0][0] == 250, r
+    # bob's spool must be there: lmtpd makes none for strangers
+    assert suite.deliver(message("first"), ["bob"])[0][0] == 250
+    t = time.time()
+    pool = [threading.Thread(target=work, args=(k,)) for k in range(threads)]
+    [p.start() for p in pool]
+    [p.join() for p in pool]
+    took = time.time() - t
+    m = suite.imap("bob")
+    total = int(m.select("INBOX", readonly=True)[1][0])
+    uids = m.uid("SEARCH", "ALL")[1]
+    m.logout()
+    assert total == n + 1, total
+    suite.stop()
+    shutil.rmtree(f"{suite.base}/spool/index")
+    suite.start()
+    m = suite.imap("bob")
+    t = time.time()
+    assert int(m.select("INBOX", readonly=True)[1][0]) == n + 1
+    select_ms = (time.time() - t) * 1000
+    log = suite.log("spoold")
+    x = re.findall(r"index\.rebuilt.*", log)
+    assert m.uid("SEARCH", "ALL")[1] == uids
+    m.logout()
+    note(f"{n} messages delivered in {took:.1f} s; after the index was deleted login and SELECT answered, last step "
+         f"{select_ms:.0f} ms; {x[-1] if x else ''}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Suite(), [nothing_changes, rebuild_20000]))

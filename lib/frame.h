@@ -49,7 +49,10 @@ struct frame_dot {
 enum parse	frame_dot(struct frame_dot *, struct slice in, size_t *used_out, struct buf *out);
 /* The same treatment of lone CR and LF and NUL for BDAT chunks; last: the final chunk (adds a missing CRLF). */
 int		frame_chunk(struct frame_dot *, struct slice in, bool last, struct buf *out);
-/* Dot-stuffs for sending: appends in to out, state kept over calls; frame_stuff_end adds the final dot. */
+/*
+ * Dot-stuffs for sending: appends in to out (at most in.n * 2 + 4 bytes; give it room), state kept over calls; a
+ * lone CR or LF goes out as CRLF. frame_stuff_end ends an open line and adds the final dot. 0 or -1 (ENOBUFS).
+ */
 struct frame_stuff { bool is_mid_line; bool had_cr; };
 int		frame_stuff(struct frame_stuff *, struct slice in, struct buf *out);
 int		frame_stuff_end(struct frame_stuff *, struct buf *out);

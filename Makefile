@@ -74,7 +74,11 @@ $(B)/tests/$(1)/fuzz_%: $(B)/tests/$(1)/fuzz_%.o $(if $(FUZZER),,$(B)/tests/fuzz
 endef
 $(foreach r,lib $(DAEMONS),$(eval $(call testrules,$(r))))
 
-tests: all $(TESTS) $(FUZZ)
+BENCH	= $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+$(BENCH): %: %.o
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+tests: all $(TESTS) $(FUZZ) $(BENCH)
 
 # --- packages: says what it lacks and installs that, with sudo when not root; nothing when all is there
 SUDO	= $(if $(filter 0,$(shell id -u)),,sudo)

@@ -54,5 +54,7 @@ bool	mime_text_contains(struct slice message, const struct mime_part *root, stru
 struct slice	mime_fold(struct slice text, const char *charset, struct arena *);
 /* Is the charset known? (SEARCH CHARSET: NO [BADCHARSET]) */
 bool	mime_charset_is_known(const char *charset);
+/* Loads the tables of all known charsets. Once at a worker's start, before its sandbox keeps iconv from its files; else they are loaded when first used. */
+void	mime_charset_preload(void);
 
 #endif

@@ -1,0 +1,148 @@
+/*
+ * SEARCH's substring tests (RFC 3501 6.4.4) on decoded text: header values with their encoded words, and the text
+ * parts of a message with their transfer encoding and charset undone. Called by IMAP's SEARCH. Text streams
+ * through in pieces, so memory does not grow with the message, and a match may lie across any border of pieces. Parts
+ * that are no text (images, archives) are not searched; their headers, with file names, are.
+ */
+#include "mime/charset.h"
+#include "mime/decode.h"
+#include "mime/header.h"
+#include "mime/mime.h"
+#include "mime/param.h"
+#include "mime/word.h"
+
+#define CONTAINS_PIECE_BYTES	4096
+
+bool
+mime_header_contains(struct slice raw_value, struct slice needle)
+{
+	struct match m = match_make(needle);
+	bool is_found;
+
+	word_feed(raw_value, &m.fold);
+	fold_end(&m.fold);
+	is_found = m.is_found;
+	match_free(&m);
+	return is_found;
+}
+
+/* Each field for itself: no match reaches from one into the next. */
+static void
+header_search(struct match *m, struct slice header)
+{
+	struct header_field f;
+
+	while (!m->is_found && header_next(&header, &f)) {
+		word_feed(f.raw, &m->fold);
+		match_restart(m);
+	}
+}
+
+static const struct charset *
+charset_of(const struct content *c)
+{
+	struct text t = param_get(c->rest, "charset");
+	char name[CHARSET_NAME_MAX_BYTES];
+	size_t n = 0;
+	int b;
+
+	while ((b = text_next(&t)) != -1 && n < sizeof(name))
+		name[n++] = (char)b;
+	return charset_find((struct slice){name, n});
+}
+
+static void
+body_search(struct match *m, struct slice body, struct decode d, const struct charset *charset)
+{
+	char out[CONTAINS_PIECE_BYTES + sizeof(d.held)];
+	struct convert cv = convert_make(charset);
+
+	while (body.n > 0 && !m->is_found) {
+		struct slice piece = {body.p, body.n < CONTAINS_PIECE_BYTES ? body.n : CONTAINS_PIECE_BYTES};
+
+		convert_feed(&cv, (struct slice){out, decode_feed(&d, piece, out)}, &m->fold);
+		body.p += piece.n;
+		body.n -= piece.n;
+	}
+	convert_feed(&cv, (struct slice){out, decode_end(&d, out)}, &m->fold);
+	convert_end(&cv, &m->fold);
+	match_restart(m);
+}
+
+/* A leaf: text of any kind, reports (message/delivery-status), and a multipart without parts. */
+static void
+leaf_search(struct match *m, struct slice msg, const struct mime_part *p)
+{
+	struct slice header = {msg.p + p->header_at, p->header_bytes}, value, encoding = SLICE(""), rest;
+	struct content c = content_type(header, false);
+
+	if (!content_is(&c, "text", NULL) && !content_is(&c, "message", NULL) && !content_is(&c, "multipart", NULL))
+		return;
+	if (mime_header_get(header, "content-transfer-encoding", &value))
+		encoding = param_token(value, &rest);
+	body_search(m, (struct slice){msg.p + p->body_at, p->body_bytes}, decode_make(encoding), charset_of(&c));
+}
+
+/* The next part in the order of the message; NULL after the last. */
+static const struct mime_part *
+part_after(const struct mime_part *p)
+{
+	if (p->child != NULL)
+		return p->child;
+	while (p != NULL && p->next == NULL)
+		p = p->parent;
+	return p == NULL ? NULL : p->next;
+}
+
+bool
+mime_text_contains(struct slice message, const struct mime_part *root, struct slice needle, bool with_headers)
+{
+	struct match m = match_make(needle);
+	const struct mime_part *p;
+	bool is_found;
+
+	for (p = root; p != NULL && !m.is_found; p = part_after(p)) {
+		if (with_headers || p != root)
+			header_search(&m, (struct slice){message.p + p->header_at, p->header_bytes});
+		if (p->kind == MIME_LEAF && !m.is_found)
+			leaf_search(&m, message, p);
+	}
+	is_found = m.is_found;
+	match_free(&m);
+	return is_found;
+}
+
+/* Where mime_fold collects. */
+struct collect {
+	struct fold	 fold;	/* first */
+	struct buf	*to;
+	bool		 is_full;
+};
+
+static void
+collect_put(struct fold *f, struct slice s)
+{
+	struct collect *c = (struct collect *)f;
+
+	if (buf_add_slice(c->to, s) == -1)
+		c->is_full = true;
+}
+
+struct slice
+mime_fold(struct slice text, const char *name, struct arena *arena)
+{
+	struct buf folded = buf_make(arena->cap);
+	struct collect c = {.fold = {.put = collect_put}, .to = &folded};
+	const struct charset *charset = charset_find(name == NULL ? SLICE("utf-8") : slice_of(name));
+	struct convert cv = convert_make(charset);
+	struct slice out = {NULL, 0};
+	char *copy;
+
+	convert_feed(&cv, text, &c.fold);
+	convert_end(&cv, &c.fold);
+	fold_end(&c.fold);
+	if (charset != NULL && !cv.is_bad && !c.fold.is_bad && !c.is_full && (copy = arena_copy(arena, buf_slice(&folded))) != NULL)
+		out = (struct slice){copy, folded.n};
+	buf_free(&folded);
+	return out;
+}

@@ -1,0 +1,219 @@
+/*
+ * Folding and searching of text that comes in pieces (RFC 5051 in spirit: case folded, compatibility decomposed).
+ * Called by word.c, charset.c and contains.c. State is a few bytes, whatever the text; a match may lie
+ * across any border of pieces. Linear: each byte is compared at most twice.
+ */
+#include "mime/match.h"
+
+#include <utf8proc.h>
+
+#define REPLACEMENT	0xfffd		/* U+FFFD: never in a needle that was folded strictly */
+#define DECOMPOSED_MAX	32		/* code points of one; U+FDFA has 18, the most */
+
+static void
+put_char(struct fold *f, int32_t c)
+{
+	utf8proc_uint8_t bytes[4];
+	utf8proc_ssize_t n = utf8proc_encode_char(c, bytes);
+
+	f->put(f, (struct slice){(const char *)bytes, (size_t)n});
+}
+
+static void
+marks_flush(struct fold *f)
+{
+	unsigned i;
+
+	for (i = 0; i < f->nmarks; i++)
+		put_char(f, f->marks[i]);
+	f->nmarks = 0;
+}
+
+static int
+mark_class(int32_t c)
+{
+	return utf8proc_get_property(c)->combining_class;
+}
+
+/* Canonical ordering: marks after a base stand in the order of their classes, equals as they came. */
+static void
+mark_add(struct fold *f, int32_t c)
+{
+	unsigned i;
+
+	if (f->nmarks == FOLD_MARKS_MAX)
+		marks_flush(f);
+	for (i = f->nmarks++; i > 0 && mark_class(f->marks[i - 1]) > mark_class(c); i--)
+		f->marks[i] = f->marks[i - 1];
+	f->marks[i] = c;
+}
+
+static void
+fold_char(struct fold *f, int32_t c)
+{
+	utf8proc_int32_t to[DECOMPOSED_MAX];
+	utf8proc_ssize_t n, i;
+	int boundary = 0;
+
+	n = utf8proc_decompose_char(c, to, DECOMPOSED_MAX, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD, &boundary);
+	if (n < 0 || n > DECOMPOSED_MAX) {
+		to[0] = c;
+		n = 1;
+	}
+	for (i = 0; i < n; i++) {
+		if (mark_class(to[i]) > 0) {
+			mark_add(f, to[i]);
+		} else {
+			marks_flush(f);
+			put_char(f, to[i]);
+		}
+	}
+}
+
+static void
+fold_bad(struct fold *f)
+{
+	f->nheld = 0;
+	f->is_bad = true;
+	marks_flush(f);
+	put_char(f, REPLACEMENT);
+}
+
+/* A byte of a character of several. */
+static void
+fold_long(struct fold *f, unsigned char b)
+{
+	utf8proc_int32_t c;
+
+	if (f->nheld == 0) {
+		f->need = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : 2;
+		if (b < 0xc2 || b > 0xf4) {
+			fold_bad(f);
+			return;
+		}
+	}
+	f->held[f->nheld++] = b;
+	if (f->nheld < f->need)
+		return;
+	if (utf8proc_iterate(f->held, (utf8proc_ssize_t)f->need, &c) != (utf8proc_ssize_t)f->need) {
+		fold_bad(f);
+		return;
+	}
+	f->nheld = 0;
+	fold_char(f, c);
+}
+
+/* ASCII without a capital goes through in one piece; how much of s. */
+static size_t
+fold_plain(struct fold *f, struct slice s)
+{
+	size_t n = 0;
+
+	while (n < s.n && (unsigned char)s.p[n] < 0x80 && !(s.p[n] >= 'A' && s.p[n] <= 'Z'))
+		n++;
+	if (n > 0) {
+		marks_flush(f);
+		f->put(f, (struct slice){s.p, n});
+	}
+	return n;
+}
+
+void
+fold_feed(struct fold *f, struct slice s)
+{
+	size_t i = 0;
+
+	while (i < s.n) {
+		unsigned char b = (unsigned char)s.p[i];
+		bool goes_on = (b & 0xc0) == 0x80;
+
+		if (f->nheld > 0 && !goes_on)
+			fold_bad(f);
+		if (b >= 0x80) {
+			fold_long(f, b);
+			i++;
+		} else if (b >= 'A' && b <= 'Z') {
+			char lower = (char)(b | 0x20);
+
+			marks_flush(f);
+			f->put(f, (struct slice){&lower, 1});
+			i++;
+		} else {
+			i += fold_plain(f, (struct slice){s.p + i, s.n - i});
+		}
+	}
+}
+
+void
+fold_end(struct fold *f)
+{
+	if (f->nheld > 0)
+		fold_bad(f);
+	marks_flush(f);
+}
+
+static uint32_t
+fallback(const struct match *m, size_t i)
+{
+	uint32_t v;
+
+	memcpy(&v, m->table.p + i * sizeof(v), sizeof(v));
+	return v;
+}
+
+/* One byte further: how much of the needle matches then. */
+static size_t
+match_step(const struct match *m, size_t at, char c)
+{
+	while (at > 0 && m->needle.p[at] != c)
+		at = fallback(m, at);
+	return m->needle.p[at] == c ? at + 1 : 0;
+}
+
+static void
+match_put(struct fold *f, struct slice s)
+{
+	struct match *m = (struct match *)f;
+	size_t i;
+
+	for (i = 0; i < s.n && !m->is_found; i++) {
+		if (m->at == 0) {
+			const char *p = memchr(s.p + i, m->needle.p[0], s.n - i);
+
+			if (p == NULL)
+				return;
+			i = (size_t)(p - s.p);
+		}
+		m->at = match_step(m, m->at, s.p[i]);
+		m->is_found = m->at == m->needle.n;
+	}
+}
+
+struct match
+match_make(struct slice needle)
+{
+	struct match m = {.fold = {.put = match_put}, .needle = needle};
+	size_t i;
+
+	m.table = buf_make(needle.n * sizeof(uint32_t) + sizeof(uint32_t));
+	m.is_found = needle.n == 0;
+	for (i = 0; i < needle.n; i++) {	/* entry i: where i matching bytes fall back to */
+		uint32_t v = i < 2 ? 0 : (uint32_t)match_step(&m, fallback(&m, i - 1), needle.p[i - 1]);
+
+		(void)buf_add(&m.table, &v, sizeof(v));
+	}
+	return m;
+}
+
+void
+match_free(struct match *m)
+{
+	buf_free(&m->table);
+}
+
+void
+match_restart(struct match *m)
+{
+	fold_end(&m->fold);
+	m->at = 0;
+}

@@ -1,0 +1,37 @@
+/* Text folded as it streams, and a needle looked for in it. Contract of match.c; used inside mime/ only. */
+#ifndef TS_MIME_MATCH_H
+#define TS_MIME_MATCH_H
+
+#include "buf.h"
+
+#define FOLD_MARKS_MAX	32	/* combining marks put in order at once (UAX 15 stream-safe text has 30) */
+
+/*
+ * UTF-8 in pieces of any size -> folded UTF-8: case gone, decomposed (NFKD, as RFC 5051 compares). What is no UTF-8
+ * becomes U+FFFD and sets is_bad.
+ */
+struct fold {
+	void		(*put)(struct fold *, struct slice);	/* where folded bytes go */
+	unsigned char	 held[4];		/* of an unfinished character */
+	unsigned	 nheld, need;
+	int32_t		 marks[FOLD_MARKS_MAX];
+	unsigned	 nmarks;
+	bool		 is_bad;
+};
+void	fold_feed(struct fold *, struct slice);
+/* The text ends here. */
+void	fold_end(struct fold *);
+
+struct match {
+	struct fold	 fold;		/* first: what it puts is compared */
+	struct slice	 needle;	/* borrowed */
+	struct buf	 table;		/* how far to fall back (Knuth, Morris, Pratt); owned */
+	size_t		 at;		/* bytes of the needle that match */
+	bool		 is_found;
+};
+struct match	match_make(struct slice needle);
+void		match_free(struct match *);
+/* Another text begins: what matched so far counts no more. Ends the fold. */
+void		match_restart(struct match *);
+
+#endif

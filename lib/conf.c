@@ -19,6 +19,8 @@
 #define CONF_LIST_MAX		1024
 #define CONF_KEYS_MAX		64	/* twice what any daemon has */
 
+static const char *(*conf_check)(const void *conf, const char **key_out);
+
 /* Where a value comes from, for the fault's line. */
 struct conf_from {
 	const char	*path;
@@ -290,6 +292,12 @@ conf_load(const struct conf_key *keys, size_t nkeys, const char *path, void *out
 	}
 }
 
+void
+conf_check_with(const char *(*check)(const void *conf, const char **key_out))
+{
+	conf_check = check;
+}
+
 static void
 conf_dump_user(const struct conf_user *u)
 {
@@ -404,7 +412,7 @@ void
 conf_main(int argc, char **argv, const char *daemon, const struct conf_key *keys, size_t nkeys, void *out)
 {
 	char path[256];
-	const char *file = path;
+	const char *file = path, *key = "", *why;
 	bool is_check = false, is_dump = false;
 	int c;
 
@@ -435,6 +443,10 @@ conf_main(int argc, char **argv, const char *daemon, const struct conf_key *keys
 		DIE(EXIT_CONF, "fatal.usage", log_str("why", "usage: [-c file] [-dnV]"));
 	}
 	conf_load(keys, nkeys, file, out);
+	if (conf_check != NULL && (why = conf_check(out, &key)) != NULL) {
+		errno = 0;
+		DIE(EXIT_CONF, "fatal.conf", log_str("at", file), log_str("key", key), log_str("why", why));
+	}
 	if (is_dump)
 		conf_dump(keys, nkeys, out);
 	if (is_check || is_dump)

@@ -59,6 +59,11 @@ void	conf_load(const struct conf_key *, size_t nkeys, const char *path, void *ou
 /* Prints every key in force as "key = value" to stdout. */
 void	conf_dump(const struct conf_key *, size_t nkeys, const void *conf);
 /*
+ * What no table can say (an address that is none, two keys that exclude each other): called after loading, by -n too,
+ * with the daemon's struct. Returns NULL, or what is wrong with *key_out set: then the process ends (100). Set before conf_main.
+ */
+void	conf_check_with(const char *(*check)(const void *conf, const char **key_out));
+/*
  * What every main() does first: log_init(daemon), then -c FILE (default /etc/twinspool/DAEMON.conf),
  * -n (check and exit 0), -d (dump and exit 0), -V; anything else is usage, exit 100.
  */

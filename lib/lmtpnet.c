@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 
 #include "ipc.h"
 #include "log.h"
+#include "parent.h"
 
 #define ACCEPT_BURST	16	/* connections taken before other events have their turn */
 #define CLOSE_READS_MAX	16	/* a pipelined burst after the command that ended the session */
@@ -123,7 +125,7 @@ conn_free(struct conn *c)
 	free(c);
 	n->nconns--;
 	if (n->is_draining && n->nconns == 0 && n->conf->drained != NULL)
-		n->conf->drained(n->conf->arg);
+		n->conf->drained(n->conf->drained_arg);
 }
 
 /* Sends what there is. False when some is left. */
@@ -348,6 +350,29 @@ net_on_accept(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+int *
+lmtpnet_listen(struct parent *parent, const struct conf_list *where)
+{
+	int	*fds = calloc(where->n + 1, sizeof(*fds));
+	char	 dir[PATH_MAX];
+
+	if (fds == NULL)
+		DIE(EXIT_TEMP, "fatal.memory", log_str("what", "listeners"));
+	for (size_t i = 0; i < where->n; i++) {
+		const char	*path = strncmp(where->v[i], "unix:", 5) == 0 ? where->v[i] + 5 : NULL;
+		const char	*slash = path != NULL ? strrchr(path, '/') : NULL;
+
+		if (slash != NULL && slash > path && (size_t)(slash - path) < sizeof(dir)) {
+			memcpy(dir, path, (size_t)(slash - path));
+			dir[slash - path] = '\0';
+			if (dir_make(dir, (uid_t)-1, (gid_t)-1, 0755) < 0)
+				DIE(EXIT_TEMP, "fatal.dir", log_str("path", dir));
+		}
+		fds[i] = parent_listen(parent, where->v[i], false, (uid_t)-1, (gid_t)-1, 0666);
+	}
+	return fds;
+}
+
 struct lmtpnet *
 lmtpnet_make(struct event_base *base, struct lmtpnet_conf *conf)
 {
@@ -387,5 +412,5 @@ lmtpnet_drain(struct lmtpnet *n)
 		conn_pump(c);
 	}
 	if (--n->nconns == 0 && n->conf->drained != NULL)
-		n->conf->drained(n->conf->arg);
+		n->conf->drained(n->conf->drained_arg);
 }

@@ -24,12 +24,16 @@ struct lmtpnet_conf {
 	size_t			 nuids;
 	struct lmtps_conf	 session;
 	struct lmtps_ops	 ops;		/* ready is filled in by lmtpnet_make */
-	void			(*drained)(void *arg);	/* the last session of a draining process is gone */
-	void			*arg;
+	void			*arg;		/* the hooks find it by lmtpnet_arg */
+	void			(*drained)(void *drained_arg);	/* the last session of a draining process is gone */
+	void			*drained_arg;
 };
 
 struct lmtpnet;
+struct parent;
 
+/* In the parent: listens at each ("ADDR:PORT", "unix:/PATH"; a missing folder is made). An array of where->n descriptors. */
+int		*lmtpnet_listen(struct parent *, const struct conf_list *where);
 /* Starts to accept. conf is kept by pointer. */
 struct lmtpnet	*lmtpnet_make(struct event_base *, struct lmtpnet_conf *);
 /* Closes the listeners; each session gets 421 at its next quiet moment. Then drained. */

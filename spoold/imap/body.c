@@ -1,0 +1,250 @@
+/*
+ * A message's bytes and what is derived from them. Called by fetch.c, section.c and search.c. Reads
+ * with pread, never maps (a damaged file system would be a SIGBUS). What the cache holds is trusted
+ * only by kind and version: a better parser raises its version here. RFC 3501 7.4.2.
+ */
+#include "imap/body.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define BODY_HEADER_FIRST_BYTES	(16 * 1024)	/* most headers are shorter */
+#define HEADER_CACHE_MAX_BYTES	(8 * 1024)	/* longer ones are read from the log */
+#define DERIVED_MAX_BYTES	(64 * 1024 * 1024)
+#define DERIVED_CACHE_MAX_BYTES	(64 * 1024)
+
+/* Kinds of the index's cache, with the version of what makes them. */
+enum { CACHE_HEADER = 1, CACHE_ENVELOPE = 2, CACHE_BODY = 3, CACHE_BODYSTRUCTURE = 4 };
+enum { CACHE_HEADER_VERSION = 1, CACHE_ENVELOPE_VERSION = 1, CACHE_STRUCTURE_VERSION = 1 };
+
+struct body
+body_make(struct store *store)
+{
+	return (struct body){.store = store, .fd = -1, .bytes = buf_make(BODY_MEM_MAX_BYTES),
+	    .arena = arena_make(BODY_ARENA_BYTES), .put_arena = arena_make(BODY_PUT_BYTES)};
+}
+
+static void
+puts_flush(struct body *b)
+{
+	if (b->nputs > 0)
+		store_cache_put(b->store, b->puts, b->nputs);
+	b->nputs = 0;
+	arena_reset(&b->put_arena);
+}
+
+void
+body_free(struct body *b)
+{
+	body_end(b);
+	puts_flush(b);
+	buf_free(&b->bytes);
+	arena_free(&b->arena);
+	arena_free(&b->put_arena);
+}
+
+void
+body_begin(struct body *b, const struct msg_info *m)
+{
+	body_end(b);
+	b->m = m;
+}
+
+void
+body_end(struct body *b)
+{
+	if (b->fd != -1)
+		(void)close(b->fd);
+	b->fd = -1;
+	b->m = NULL;
+	b->header = (struct slice){NULL, 0};
+	b->root = NULL;
+	/* The memory of an ordinary message is kept for the next, that of a large one is not. */
+	if (b->bytes.size > DERIVED_CACHE_MAX_BYTES)
+		buf_free(&b->bytes);
+	buf_clear(&b->bytes);
+	arena_reset(&b->arena);
+}
+
+enum store_result
+body_open(struct body *b)
+{
+	if (b->fd != -1)
+		return STORE_OK;
+	return store_body_open(b->store, b->m, &b->fd, &b->offset);
+}
+
+enum store_result
+body_read(struct body *b, uint64_t at, void *p, size_t n)
+{
+	enum store_result	r;
+	size_t			got = 0;
+
+	if ((r = body_open(b)) != STORE_OK)
+		return r;
+	while (got < n) {
+		ssize_t	k = pread(b->fd, (char *)p + got, n - got, (off_t)(b->offset + at + got));
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return STORE_TEMP;
+		if (k == 0)
+			return STORE_DAMAGED;
+		got += (size_t)k;
+	}
+	return STORE_OK;
+}
+
+/* Makes the first n bytes of the message be in b->bytes. */
+static enum store_result
+bytes_upto(struct body *b, uint64_t n)
+{
+	enum store_result	r;
+	char			*room;
+
+	if (n > b->m->size)
+		n = b->m->size;
+	if (n <= b->bytes.n)
+		return STORE_OK;
+	if (n > BODY_MEM_MAX_BYTES || (room = buf_room(&b->bytes, (size_t)n - b->bytes.n)) == NULL)
+		return STORE_LIMIT;
+	if ((r = body_read(b, b->bytes.n, room, (size_t)n - b->bytes.n)) == STORE_OK)
+		b->bytes.n = (size_t)n;
+	return r;
+}
+
+static void
+cache_add(struct body *b, uint8_t kind, uint8_t version, struct slice bytes)
+{
+	struct slice	copy;
+
+	if (bytes.n > DERIVED_CACHE_MAX_BYTES)
+		return;
+	if (b->nputs == BODY_PUTS_MAX || bytes.n + 1 > BODY_PUT_BYTES - b->put_arena.used)
+		puts_flush(b);
+	copy = arena_slice(&b->put_arena, bytes);
+	if (copy.p == NULL)
+		return;
+	b->puts[b->nputs++] = (struct cache_put){.body_modseq = b->m->body.modseq, .kind = kind,
+	    .version = version, .bytes = copy};
+}
+
+static bool
+cache_get(struct body *b, uint8_t kind, uint8_t version, struct slice *out)
+{
+	return store_cache_get(b->store, b->m->body.modseq, kind, version, &b->arena, out) == FOUND;
+}
+
+/* Reads on until the header block is whole: it ends before what was read, or the message does. */
+static enum store_result
+header_read(struct body *b)
+{
+	uint64_t	n = BODY_HEADER_FIRST_BYTES;
+
+	for (;; n *= 4) {
+		enum store_result	r;
+		uint64_t		header_bytes;
+
+		if ((r = bytes_upto(b, n)) != STORE_OK)
+			return r;
+		header_bytes = mime_header_bytes(buf_slice(&b->bytes));
+		if (header_bytes < b->bytes.n || b->bytes.n == b->m->size) {
+			/* Its own copy: b->bytes may move when more is read. */
+			b->header = arena_slice(&b->arena, (struct slice){b->bytes.p, (size_t)header_bytes});
+			return b->header.p == NULL ? STORE_LIMIT : STORE_OK;
+		}
+	}
+}
+
+enum store_result
+body_header(struct body *b, struct slice *out)
+{
+	enum store_result	r;
+
+	if (b->header.p == NULL && !cache_get(b, CACHE_HEADER, CACHE_HEADER_VERSION, &b->header)) {
+		if ((r = header_read(b)) != STORE_OK)
+			return r;
+		if (b->header.n <= HEADER_CACHE_MAX_BYTES)
+			cache_add(b, CACHE_HEADER, CACHE_HEADER_VERSION, b->header);
+	}
+	*out = b->header;
+	return STORE_OK;
+}
+
+enum store_result
+body_all(struct body *b, struct slice *out)
+{
+	enum store_result	r;
+
+	if ((r = bytes_upto(b, b->m->size)) != STORE_OK)
+		return r;
+	*out = buf_slice(&b->bytes);
+	return STORE_OK;
+}
+
+enum store_result
+body_parts(struct body *b, struct mime_part **out)
+{
+	enum store_result	r;
+	struct slice		all;
+
+	if (b->root == NULL) {
+		if ((r = body_all(b, &all)) != STORE_OK)
+			return r;
+		if ((b->root = mime_parse(all, &b->arena)) == NULL)
+			return STORE_LIMIT;
+	}
+	*out = b->root;
+	return STORE_OK;
+}
+
+/* Moves what a mime function wrote into the message's arena and the cache. */
+static enum store_result
+derived_keep(struct body *b, uint8_t kind, uint8_t version, const struct buf *made, struct slice *out)
+{
+	*out = arena_slice(&b->arena, buf_slice(made));
+	if (out->p == NULL)
+		return STORE_LIMIT;
+	cache_add(b, kind, version, *out);
+	return STORE_OK;
+}
+
+enum store_result
+body_envelope(struct body *b, struct slice *out)
+{
+	enum store_result	r;
+	struct slice		header;
+	struct buf		made = buf_make(DERIVED_MAX_BYTES);
+
+	if (cache_get(b, CACHE_ENVELOPE, CACHE_ENVELOPE_VERSION, out))
+		return STORE_OK;
+	if ((r = body_header(b, &header)) != STORE_OK)
+		return r;
+	if (mime_envelope(header, &b->arena, &made) != 0)
+		r = STORE_LIMIT;
+	else
+		r = derived_keep(b, CACHE_ENVELOPE, CACHE_ENVELOPE_VERSION, &made, out);
+	buf_free(&made);
+	return r;
+}
+
+enum store_result
+body_structure(struct body *b, bool extended, struct slice *out)
+{
+	uint8_t			 kind = extended ? CACHE_BODYSTRUCTURE : CACHE_BODY;
+	enum store_result	 r;
+	struct mime_part	*root;
+	struct buf		 made = buf_make(DERIVED_MAX_BYTES);
+
+	if (cache_get(b, kind, CACHE_STRUCTURE_VERSION, out))
+		return STORE_OK;
+	if ((r = body_parts(b, &root)) != STORE_OK)
+		return r;
+	if (mime_bodystructure(buf_slice(&b->bytes), root, extended, &b->arena, &made) != 0)
+		r = STORE_LIMIT;
+	else
+		r = derived_keep(b, kind, CACHE_STRUCTURE_VERSION, &made, out);
+	buf_free(&made);
+	return r;
+}

@@ -1,0 +1,48 @@
+/*
+ * FETCH's arguments (RFC 3501 6.4.5, 9: fetch, fetch-att, section). Pure; see parse.h.
+ */
+#ifndef TS_IMAP_FETCH_PARSE_H
+#define TS_IMAP_FETCH_PARSE_H
+
+#include "imap/parse.h"
+
+#define IMAP_FETCH_ITEMS_MAX	64	/* a client asks for a dozen; each may send the whole message */
+#define IMAP_SECTION_DEPTH_MAX	101	/* one more than MIME_DEPTH_MAX: no deeper part exists */
+#define IMAP_FIELDS_MAX		256	/* names in a HEADER.FIELDS */
+
+enum section_text { SECTION_ALL, SECTION_HEADER, SECTION_FIELDS, SECTION_FIELDS_NOT, SECTION_TEXT, SECTION_MIME };
+
+struct section {
+	uint32_t		*numbers;
+	size_t			 nnumbers;
+	enum section_text	 text;
+	struct slice		*fields;
+	size_t			 nfields;
+};
+
+enum fetch_kind {
+	FETCH_FLAGS, FETCH_UID, FETCH_INTERNALDATE, FETCH_SIZE, FETCH_ENVELOPE, FETCH_BODY, FETCH_BODYSTRUCTURE,
+	FETCH_SECTION,		/* BODY[...] */
+	FETCH_RFC822, FETCH_RFC822_HEADER, FETCH_RFC822_TEXT,
+};
+
+struct fetch_item {
+	enum fetch_kind	kind;
+	struct section	section;	/* of FETCH_SECTION and FETCH_RFC822* */
+	bool		is_peek;	/* sets no \Seen */
+	bool		is_partial;	/* <at.n> */
+	uint32_t	at, n;
+};
+
+struct fetch_args {
+	struct seq_set		set;
+	struct fetch_item	items[IMAP_FETCH_ITEMS_MAX + 1];	/* one more: UID FETCH adds UID */
+	size_t			nitems;
+};
+
+/* SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")"), to the end. */
+enum parse	parse_fetch_args(struct slice *cur, struct arena *, struct fetch_args *out);
+/* section = "[" [section-spec] "]" */
+enum parse	parse_section(struct slice *cur, struct arena *, struct section *out);
+
+#endif

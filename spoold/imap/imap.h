@@ -1,0 +1,91 @@
+/*
+ * An IMAP session after login, while a worker of spoold has it: what it remembers between
+ * commands, and what a command in hand needs. Every file of this room works on struct imap; only
+ * imap.c makes one. Handlers write untagged data at once and end with one imap_ok, imap_no or
+ * imap_bad. RFC 3501 and the extensions named in command.c.
+ */
+#ifndef TS_IMAP_H
+#define TS_IMAP_H
+
+#include "frame.h"
+#include "session.h"
+
+#define IMAP_TAG_MAX_BYTES	SESSOPEN_TAG_MAX_BYTES
+/* A UID set of a client that names 5,000 messages one by one is 40 KiB (RFC 7162 6 asks for at least 8 KiB). */
+#define IMAP_LINE_MAX_BYTES	(64 * 1024)	/* all line pieces of a command together */
+#define IMAP_LITERALS_MAX	100		/* of a command: a SEARCH with a name in each */
+#define IMAP_LITERALS_MAX_BYTES	(128 * 1024)	/* of a command, all together, but APPEND's message */
+/* A message by APPEND, as the client counts it; told in APPENDLIMIT (RFC 7889). */
+#define IMAP_APPEND_MAX_BYTES	(64ULL * 1024 * 1024)
+#define IMAP_APPEND_MEM_BYTES	(64 * 1024)	/* above it a message waits in an unlinked file */
+/* Refused {n+} literals are read and dropped up to this; past it the session ends. */
+#define IMAP_DISCARD_MAX_BYTES	IMAP_APPEND_MAX_BYTES
+/* 10,000 mailboxes with the longest names, or the changes of 300,000 messages to tell at once. */
+#define IMAP_COMMAND_ARENA_BYTES (64 * 1024 * 1024)
+#define IMAP_BAD_MAX		20		/* BADs in a row: this is no mail client */
+#define IMAP_BARE_MAX		3		/* lines with a bare CR or LF: as in every daemon of ours */
+#define IMAP_IDLE_TELL_MS	(2 * 60 * 1000)	/* "Still here": shorter than a mobile network's NAT forgets */
+#define IMAP_AUTOLOGOUT_MS	(30 * 60 * 1000) /* RFC 3501 5.4: at least 30 minutes */
+
+/* The message literal of an APPEND, taken in before the command runs (append.c). */
+struct append_literal {
+	struct buf	 mem;		/* all of it, while it is small */
+	int		 fd;		/* an unlinked file with all of it; -1: in mem */
+	uint64_t	 bytes;		/* as it will be kept: CRLF line ends */
+	struct frame_dot frame;
+	bool		 is_taken;	/* the command brought a message */
+	bool		 is_failed;	/* the file could not be written: answer TEMP */
+};
+
+struct imap {
+	struct session	*s;		/* borrowed */
+	struct store	*store;		/* ours while a worker has the session */
+
+	/* remembered between commands: packed by state.c */
+	bool		 is_selected;
+	bool		 is_readonly;	/* EXAMINE */
+	bool		 is_idling;
+	struct view	 view;		/* of the selected mailbox */
+	char		 idle_tag[IMAP_TAG_MAX_BYTES + 1];
+	uint8_t		 nbad;		/* BADs in a row */
+	uint8_t		 nbare;		/* lines with a bare CR or LF so far */
+	uint8_t		 nkeywords_told;	/* keywords named in the last untagged FLAGS */
+
+	/* of the command in hand */
+	struct buf	 text;		/* the whole command, literals in place; slices point into it */
+	char		 tag[IMAP_TAG_MAX_BYTES + 1];
+	bool		 is_uid;	/* UID FETCH, UID STORE ... */
+	bool		 may_expunge;	/* EXPUNGE may be told at its end (RFC 3501 7.4.1) */
+	struct slice	*keywords;	/* names by bit, in the command's arena; NULL: not asked for yet */
+	size_t		 nkeywords;
+	struct append_literal append;
+
+	bool		 is_over;	/* BYE was said, or LOGOUT */
+};
+
+/*
+ * The end of a command. OK and NO tell first what changed in the selected mailbox. The text is
+ * "[CODE] words" or words.
+ */
+void	imap_ok(struct imap *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* OK with a response code of any length before the text. */
+void	imap_ok_code(struct imap *, struct slice code, const char *text);
+void	imap_no(struct imap *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void	imap_bad(struct imap *, const char *why);
+/* NO with the words for what the store said; a missing mailbox gets missing_code ("NONEXISTENT", "TRYCREATE"). */
+void	imap_no_store(struct imap *, enum store_result, const char *missing_code);
+/* "* BYE text"; the session is over, end_why (a literal) is logged. */
+void	imap_bye(struct imap *, const char *end_why, const char *text);
+/* The user's other sessions have something to look at. */
+void	imap_changed(struct imap *);
+/* Leaves the selected mailbox without expunging. */
+void	imap_unselect(struct imap *);
+
+/* The command arena, for handlers. */
+static inline struct arena *
+imap_arena(struct imap *im)
+{
+	return &im->s->command;
+}
+
+#endif

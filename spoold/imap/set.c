@@ -1,0 +1,144 @@
+/*
+ * Sequence sets into UIDs. Called by FETCH, STORE, COPY, MOVE, SEARCH and UID EXPUNGE. Looks ranks
+ * up, never scans the mailbox. RFC 3501 section 9 (seq-number, seq-range).
+ */
+#include "imap/set.h"
+
+#include <stdlib.h>
+
+static int
+range_compare(const void *a, const void *b)
+{
+	const struct uid_range	*x = a, *y = b;
+
+	return x->lo < y->lo ? -1 : x->lo > y->lo;
+}
+
+/* Sorts and joins what overlaps or touches. */
+static void
+ranges_join(struct uid_set *set)
+{
+	size_t	n = 0;
+
+	if (set->n == 0)
+		return;
+	qsort(set->r, set->n, sizeof(*set->r), range_compare);
+	for (size_t i = 1; i < set->n; i++) {
+		if ((uint64_t)set->r[i].lo <= (uint64_t)set->r[n].hi + 1) {
+			if (set->r[i].hi > set->r[n].hi)
+				set->r[n].hi = set->r[i].hi;
+		} else {
+			set->r[++n] = set->r[i];
+		}
+	}
+	set->n = n + 1;
+}
+
+/* Numbers of the set as ranges: "*" is last; cut at most. Whether one was above most. */
+static bool
+ranges_fill(const struct seq_set *in, uint32_t last, uint32_t most, struct uid_set *out)
+{
+	bool	is_beyond = false;
+
+	for (size_t i = 0; i < in->n; i++) {
+		uint32_t	lo = in->r[i].lo == SEQ_STAR ? last : in->r[i].lo;
+		uint32_t	hi = in->r[i].hi == SEQ_STAR ? last : in->r[i].hi;
+
+		if (lo > hi) {
+			uint32_t	swap = lo;
+
+			lo = hi;
+			hi = swap;
+		}
+		if (hi > most || hi == 0)
+			is_beyond = true;
+		if (hi > most)
+			hi = most;
+		if (lo == 0)
+			lo = 1;
+		if (lo <= hi)
+			out->r[out->n++] = (struct uid_range){lo, hi};
+	}
+	ranges_join(out);
+	return is_beyond;
+}
+
+/* Ranks into UIDs, range by range: neighbours in rank are neighbours in UID order. */
+static enum store_result
+ranks_to_uids(struct imap *im, struct uid_set *set)
+{
+	size_t	n = 0;
+
+	for (size_t i = 0; i < set->n; i++) {
+		enum store_result	r;
+		uint32_t		lo, hi;
+
+		if ((r = view_uid(im->store, &im->view, set->r[i].lo, &lo)) != STORE_OK)
+			return r;
+		if ((r = view_uid(im->store, &im->view, set->r[i].hi, &hi)) != STORE_OK)
+			return r;
+		if (lo != 0 && hi != 0)
+			set->r[n++] = (struct uid_range){lo, hi};
+	}
+	set->n = n;
+	return STORE_OK;
+}
+
+enum store_result
+set_resolve(struct imap *im, const struct seq_set *in, bool is_uid, struct uid_set *out, bool *is_beyond_out)
+{
+	enum store_result	r;
+	uint32_t		last;
+
+	*out = (struct uid_set){ARENA_NEW(imap_arena(im), struct uid_range, in->n), 0};
+	*is_beyond_out = false;
+	if (out->r == NULL)
+		return STORE_LIMIT;
+	if (is_uid) {
+		if ((r = view_last_uid(im->store, &im->view, &last)) != STORE_OK)
+			return r;
+		/* Only what the client was told of: a newer message has no sequence number yet. */
+		(void)ranges_fill(in, last, last, out);
+		return STORE_OK;
+	}
+	if ((r = view_count(im->store, &im->view, &last)) != STORE_OK)
+		return r;
+	*is_beyond_out = ranges_fill(in, last, last, out);
+	return ranks_to_uids(im, out);
+}
+
+bool
+set_has(const struct uid_set *set, uint32_t uid)
+{
+	size_t	lo = 0, hi = set->n;
+
+	while (lo < hi) {
+		size_t	mid = lo + (hi - lo) / 2;
+
+		if (uid < set->r[mid].lo)
+			hi = mid;
+		else if (uid > set->r[mid].hi)
+			lo = mid + 1;
+		else
+			return true;
+	}
+	return false;
+}
+
+bool
+set_of_command(struct imap *im, const struct seq_set *in, struct uid_set *out)
+{
+	enum store_result	r;
+	bool			is_beyond;
+
+	r = set_resolve(im, in, im->is_uid, out, &is_beyond);
+	if (r != STORE_OK) {
+		imap_no_store(im, r, "NONEXISTENT");
+		return false;
+	}
+	if (is_beyond) {
+		imap_bad(im, "No message has that number");
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,22 @@
+/*
+ * A client's sequence set (RFC 3501 9: sequence-set) made into UIDs of the selected mailbox's view:
+ * ascending ranges that do not overlap, as the store wants them.
+ */
+#ifndef TS_IMAP_SET_H
+#define TS_IMAP_SET_H
+
+#include "imap/imap.h"
+#include "imap/parse.h"
+
+/*
+ * UID sets: "*" is the last UID of the view, numbers that name nothing are ignored. Sequence numbers:
+ * one beyond the view (or "*" of an empty mailbox) sets *is_beyond_out, and is left out of the set.
+ * The set is in the command's arena; STORE_LIMIT when that is full.
+ */
+enum store_result	set_resolve(struct imap *, const struct seq_set *, bool is_uid, struct uid_set *out,
+			    bool *is_beyond_out);
+bool			set_has(const struct uid_set *, uint32_t uid);
+/* The set of a command: answers NO or BAD itself and returns false where it cannot be had. */
+bool			set_of_command(struct imap *, const struct seq_set *, struct uid_set *out);
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * Packs and unpacks what an IMAP session remembers while it is parked. Called by imap.c alone; holds
+ * numbers, never names or mail. See "A session is a few numbers" in the design.
+ */
+#include "imap/state.h"
+
+#include "imap/parse.h"
+#include "pack.h"
+
+#define STATE_VERSION	1	/* of the bytes below; another version ends the session */
+
+enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_ALL = 7 };
+
+bool
+state_pack(const struct imap *im, struct buf *out)
+{
+	const struct view	*v = &im->view;
+
+	buf_clear(out);
+	pack_u8(out, STATE_VERSION);
+	pack_u8(out, (uint8_t)((im->is_selected ? STATE_SELECTED : 0) | (im->is_readonly ? STATE_READONLY : 0) |
+	    (im->is_idling ? STATE_IDLING : 0)));
+	pack_u8(out, im->nbad);
+	pack_u8(out, im->nbare);
+	pack_u8(out, im->nkeywords_told);
+	if (im->is_selected) {
+		pack_bytes(out, v->mailbox, sizeof(v->mailbox));
+		pack_u32(out, v->uidvalidity);
+		pack_u32(out, v->uidnext);
+		pack_u64(out, v->modseq);
+		pack_u64(out, v->expunge_modseq);
+		pack_u32(out, v->recent_uid);
+	}
+	if (im->is_idling)
+		pack_str(out, slice_of(im->idle_tag));
+	return pack_ok(out) && out->n <= SESSION_STATE_MAX_BYTES;
+}
+
+static bool
+tag_unpack(struct unpack *u, char *out)
+{
+	struct slice	s = unpack_str(u), tag;
+
+	if (s.n == 0 || s.n > IMAP_TAG_MAX_BYTES)
+		return false;
+	memcpy(out, s.p, s.n);
+	out[s.n] = '\0';
+	return parse_tag(&s, &tag) == PARSE_OK && s.n == 0;
+}
+
+bool
+state_unpack(struct slice in, struct imap *im)
+{
+	struct unpack	u = unpack_make(in.p, in.n);
+	struct imap	got = *im;
+	uint8_t		bits;
+
+	if (unpack_u8(&u) != STATE_VERSION)
+		return false;
+	bits = unpack_u8(&u);
+	got.nbad = unpack_u8(&u);
+	got.nbare = unpack_u8(&u);
+	got.nkeywords_told = unpack_u8(&u);
+	if ((bits & ~STATE_ALL) != 0 || got.nbad >= IMAP_BAD_MAX || got.nbare >= IMAP_BARE_MAX ||
+	    got.nkeywords_told > STORE_KEYWORDS_MAX)
+		return false;
+	got.is_selected = (bits & STATE_SELECTED) != 0;
+	got.is_readonly = (bits & STATE_READONLY) != 0;
+	got.is_idling = (bits & STATE_IDLING) != 0;
+	if (got.is_readonly && !got.is_selected)
+		return false;
+	if (got.is_selected) {
+		unpack_bytes(&u, got.view.mailbox, sizeof(got.view.mailbox));
+		got.view.uidvalidity = unpack_u32(&u);
+		got.view.uidnext = unpack_u32(&u);
+		got.view.modseq = unpack_u64(&u);
+		got.view.expunge_modseq = unpack_u64(&u);
+		got.view.recent_uid = unpack_u32(&u);
+	}
+	if (got.is_idling && !tag_unpack(&u, got.idle_tag))
+		return false;
+	if (!unpack_end(&u))
+		return false;
+	*im = got;
+	return true;
+}

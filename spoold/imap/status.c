@@ -1,0 +1,104 @@
+/*
+ * STATUS. Called from the command table and by list.c. Answers from the index's counts, opens nothing
+ * and takes nobody's \Recent. RFC 3501 6.3.10.
+ */
+#include "imap/status.h"
+
+#include "imap/mailbox.h"
+#include "imap/quote.h"
+
+#define STATUS_LINE_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES + 512)
+
+static const struct { const char *name; enum status_item item; } status_items[] = {
+	{"MESSAGES", STATUS_MESSAGES}, {"RECENT", STATUS_RECENT}, {"UIDNEXT", STATUS_UIDNEXT},
+	{"UIDVALIDITY", STATUS_UIDVALIDITY}, {"UNSEEN", STATUS_UNSEEN}, {"SIZE", STATUS_SIZE},
+	{"APPENDLIMIT", STATUS_APPENDLIMIT},
+};
+#define NSTATUS_ITEMS	(sizeof(status_items) / sizeof(status_items[0]))
+
+enum parse
+parse_status_items(struct slice *cur, unsigned *items_out)
+{
+	struct slice	s = *cur;
+	unsigned	items = 0;
+
+	if (parse_byte(&s, '(') != PARSE_OK)
+		return PARSE_BAD;
+	do {
+		size_t	i;
+
+		for (i = 0; i < NSTATUS_ITEMS; i++)
+			if (parse_word(&s, status_items[i].name) == PARSE_OK)
+				break;
+		if (i == NSTATUS_ITEMS)
+			return PARSE_BAD;
+		items |= status_items[i].item;
+	} while (parse_sp(&s) == PARSE_OK);
+	if (parse_byte(&s, ')') != PARSE_OK)
+		return PARSE_BAD;
+	*items_out = items;
+	*cur = s;
+	return PARSE_OK;
+}
+
+static unsigned long long
+item_value(const struct mbox_info *info, enum status_item item)
+{
+	switch (item) {
+	case STATUS_MESSAGES:
+		return info->exists;
+	case STATUS_RECENT:
+		return info->recent;
+	case STATUS_UIDNEXT:
+		return info->uidnext;
+	case STATUS_UIDVALIDITY:
+		return info->uidvalidity;
+	case STATUS_UNSEEN:
+		return info->unseen;
+	case STATUS_SIZE:
+		return info->bytes;
+	case STATUS_APPENDLIMIT:
+		return IMAP_APPEND_MAX_BYTES;
+	}
+	return 0;
+}
+
+void
+status_tell(struct imap *im, struct slice name, const struct mbox_info *info, unsigned items)
+{
+	struct buf	b = buf_make(STATUS_LINE_MAX_BYTES);
+	bool		is_first = true;
+	int		full;
+
+	full = buf_add_str(&b, "* STATUS ") < 0 || quote_string(&b, name) < 0 || buf_add_str(&b, " (") < 0;
+	for (size_t i = 0; i < NSTATUS_ITEMS && !full; i++) {
+		if ((items & status_items[i].item) == 0)
+			continue;
+		full = buf_addf(&b, "%s%s %llu", is_first ? "" : " ", status_items[i].name,
+		    item_value(info, status_items[i].item)) < 0;
+		is_first = false;
+	}
+	if (!full && buf_add_str(&b, ")\r\n") == 0)
+		session_write(im->s, b.p, b.n);
+	buf_free(&b);
+}
+
+void
+status_run(struct imap *im, struct slice args)
+{
+	char			name[4 * MBOXNAME_MAX_BYTES];
+	struct mbox_info	info;
+	struct slice		client;
+	unsigned		items;
+
+	if (parse_sp(&args) != PARSE_OK || parse_astring(&args, imap_arena(im), &client) != PARSE_OK ||
+	    parse_sp(&args) != PARSE_OK || parse_status_items(&args, &items) != PARSE_OK ||
+	    parse_end(&args) != PARSE_OK) {
+		imap_bad(im, "STATUS mailbox (items): not understood");
+		return;
+	}
+	if (!mailbox_find(im, client, "NONEXISTENT", &info))
+		return;
+	status_tell(im, (struct slice){name, mboxname_to_client(im->s->who.user, info.name, true, name)}, &info, items);
+	imap_ok(im, "STATUS completed");
+}

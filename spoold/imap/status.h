@@ -1,0 +1,22 @@
+/*
+ * STATUS (RFC 3501 6.3.10, RFC 8438, RFC 7889 5) and its items, which LIST can return as well (RFC 5819).
+ */
+#ifndef TS_IMAP_STATUS_H
+#define TS_IMAP_STATUS_H
+
+#include "imap/imap.h"
+#include "imap/parse.h"
+
+enum status_item {
+	STATUS_MESSAGES = 1, STATUS_RECENT = 2, STATUS_UIDNEXT = 4, STATUS_UIDVALIDITY = 8, STATUS_UNSEEN = 16,
+	STATUS_SIZE = 32, STATUS_APPENDLIMIT = 64,
+};
+
+/* "(" status-att *(SP status-att) ")" */
+enum parse	parse_status_items(struct slice *cur, unsigned *items_out);
+/* "* STATUS "name" (...)"; name in modified UTF-7. */
+void		status_tell(struct imap *, struct slice name, const struct mbox_info *, unsigned items);
+
+void		status_run(struct imap *, struct slice args);
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * What a session is told without asking. Called at the end of each command and while idling, never in
+ * the middle of a response. Sequence numbers shift only here. RFC 3501 sections 5.2, 7.2.6, 7.3 and 7.4.
+ */
+#include "imap/untagged.h"
+
+#define FLAGS_LINE_MAX_BYTES	(STORE_KEYWORDS_MAX * (STORE_KEYWORD_MAX_BYTES + 1) + 256)
+
+static const struct { uint32_t flag; const char *name; } system_flags[] = {
+	{MSG_ANSWERED, "\\Answered"}, {MSG_FLAGGED, "\\Flagged"}, {MSG_DELETED, "\\Deleted"},
+	{MSG_SEEN, "\\Seen"}, {MSG_DRAFT, "\\Draft"},
+};
+#define NSYSTEM_FLAGS	(sizeof(system_flags) / sizeof(system_flags[0]))
+
+/* The highest keyword bit set, plus one; 0 for none. */
+static size_t
+keywords_top(const struct msg_info *m)
+{
+	for (size_t w = STORE_KEYWORDS_MAX / 64; w-- > 0;)
+		if (m->keywords[w] != 0)
+			return w * 64 + 64 - (size_t)__builtin_clzll(m->keywords[w]);
+	return 0;
+}
+
+void
+untagged_keywords(struct imap *im, size_t least)
+{
+	if (im->keywords != NULL && least <= im->nkeywords)
+		return;
+	if (store_keywords(im->store, imap_arena(im), &im->keywords, &im->nkeywords) != STORE_OK) {
+		im->keywords = NULL;
+		im->nkeywords = 0;
+	}
+}
+
+/* One more word of a parenthesised list begun at `from` in the buffer. */
+static int
+word_add(struct buf *b, size_t from, struct slice word)
+{
+	if (b->n > from && buf_add(b, " ", 1) < 0)
+		return -1;
+	return buf_add_slice(b, word);
+}
+
+int
+untagged_flags_add(struct imap *im, struct buf *b, const struct msg_info *m)
+{
+	size_t	top = keywords_top(m), from;
+
+	if (top > 0)
+		untagged_keywords(im, top);
+	if (buf_add_str(b, "FLAGS (") < 0)
+		return -1;
+	from = b->n;
+	for (size_t i = 0; i < NSYSTEM_FLAGS; i++)
+		if ((m->flags & system_flags[i].flag) != 0 && word_add(b, from, slice_of(system_flags[i].name)) < 0)
+			return -1;
+	for (size_t i = 0; i < top && i < im->nkeywords; i++)
+		if ((m->keywords[i / 64] >> (i % 64) & 1) != 0 && word_add(b, from, im->keywords[i]) < 0)
+			return -1;
+	if (m->is_recent && word_add(b, from, SLICE("\\Recent")) < 0)
+		return -1;
+	return buf_add_str(b, ")");
+}
+
+void
+untagged_flags(struct imap *im)
+{
+	struct buf	b = buf_make(FLAGS_LINE_MAX_BYTES);
+	bool		fits = true;
+
+	untagged_keywords(im, im->nkeywords_told);
+	fits = fits && buf_add_str(&b, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft") == 0;
+	for (size_t i = 0; fits && i < im->nkeywords; i++)
+		fits = word_add(&b, 0, im->keywords[i]) == 0;
+	if (fits && buf_add_str(&b, ")\r\n") == 0) {
+		session_write(im->s, b.p, b.n);
+		im->nkeywords_told = (uint8_t)im->nkeywords;
+	}
+	buf_free(&b);
+}
+
+void
+untagged_keywords_tell(struct imap *im, const struct msg_info *m)
+{
+	size_t	top = keywords_top(m);
+
+	if (top <= im->nkeywords_told)
+		return;
+	untagged_keywords(im, top);
+	untagged_flags(im);
+}
+
+void
+untagged_fetch_flags(struct imap *im, const struct msg_info *m)
+{
+	struct buf	b = buf_make(FLAGS_LINE_MAX_BYTES);
+	bool		fits;
+
+	untagged_keywords_tell(im, m);
+	fits = buf_addf(&b, "* %u FETCH (", m->seq) == 0;
+	if (fits && im->is_uid)
+		fits = buf_addf(&b, "UID %u ", m->uid) == 0;
+	if (fits && untagged_flags_add(im, &b, m) == 0 && buf_add_str(&b, ")\r\n") == 0)
+		session_write(im->s, b.p, b.n);
+	buf_free(&b);
+}
+
+static void
+delta_tell(struct imap *im, const struct view_delta *d)
+{
+	for (size_t i = 0; i < d->nexpunges; i++)
+		session_putf(im->s, "* %u EXPUNGE\r\n", d->expunges[i].seq);
+	if (d->is_grown)
+		session_putf(im->s, "* %u EXISTS\r\n* %u RECENT\r\n", d->exists, d->recent);
+	for (size_t i = 0; i < d->nchanges; i++)
+		untagged_fetch_flags(im, &d->changes[i]);
+}
+
+bool
+untagged_sync(struct imap *im, bool may_expunge)
+{
+	struct view_delta	d;
+	enum store_result	r;
+
+	if (!im->is_selected || !view_is_stale(im->store, &im->view))
+		return true;
+	r = view_sync(im->store, &im->view, may_expunge, imap_arena(im), &d);
+	if (r == STORE_NOMBOX || (r == STORE_OK && d.is_gone)) {
+		im->is_selected = false;
+		imap_bye(im, "gone", "The selected mailbox is gone, please connect again");
+		return false;
+	}
+	if (r == STORE_OK)
+		delta_tell(im, &d);
+	else if (r == STORE_LIMIT)	/* more changes than can be told: a new SELECT costs less */
+		imap_bye(im, "stale", "Too much has changed, please connect again");
+	return !im->is_over;
+}

@@ -171,7 +171,6 @@ imap_begin(struct imap *im)
 {
 	struct session	*s = im->s;
 
-	s->command.cap = IMAP_COMMAND_ARENA_BYTES;
 	if (s->why == SESSION_NEW)
 		return s->who.tag.n > 0 && s->who.tag.n <= IMAP_TAG_MAX_BYTES && login_answer(im);
 	if (!take_up(im))
@@ -230,7 +229,7 @@ is_quiet(struct imap *im)
 		imap_bye(im, "drain", "The server stops, please connect again");
 		return false;
 	}
-	return session_should_park(s);
+	return session_should_park(s) && !s->is_dead;
 }
 
 static enum session_end
@@ -268,8 +267,6 @@ imap_run(struct session *s)
 		command_forget(&im);
 	}
 	(void)session_flush(s);
-	if (end == SESSION_CLOSE && s->end_why == NULL)
-		s->end_why = s->is_dead ? "eof" : "error";
 	command_forget(&im);
 	buf_free(&im.text);
 	if (im.store != NULL)

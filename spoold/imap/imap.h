@@ -20,8 +20,6 @@
 #define IMAP_APPEND_MEM_BYTES	(64 * 1024)	/* above it a message waits in an unlinked file */
 /* Refused {n+} literals are read and dropped up to this; past it the session ends. */
 #define IMAP_DISCARD_MAX_BYTES	IMAP_APPEND_MAX_BYTES
-/* 10,000 mailboxes with the longest names, or the changes of 300,000 messages to tell at once. */
-#define IMAP_COMMAND_ARENA_BYTES (64 * 1024 * 1024)
 #define IMAP_BAD_MAX		20		/* BADs in a row: this is no mail client */
 #define IMAP_BARE_MAX		3		/* lines with a bare CR or LF: as in every daemon of ours */
 #define IMAP_IDLE_TELL_MS	(2 * 60 * 1000)	/* "Still here": shorter than a mobile network's NAT forgets */
@@ -81,7 +79,7 @@ void	imap_changed(struct imap *);
 /* Leaves the selected mailbox without expunging. */
 void	imap_unselect(struct imap *);
 
-/* The command arena, for handlers. */
+/* The command arena, for handlers; SESSION_COMMAND_MAX_BYTES bounds what a command may use. */
 static inline struct arena *
 imap_arena(struct imap *im)
 {

@@ -76,7 +76,7 @@ parse_word(struct slice *cur, const char *word)
 
 	if (cur->n < n || strncasecmp(cur->p, word, n) != 0)
 		return PARSE_BAD;
-	if (cur->n > n && is_astring_char((unsigned char)cur->p[n]))
+	if (cur->n > n && cur->p[n] != '[' && is_astring_char((unsigned char)cur->p[n]))
 		return PARSE_BAD;
 	*cur = slice_after(*cur, n);
 	return PARSE_OK;

@@ -31,7 +31,7 @@ bool		is_astring_char(unsigned char);
 
 enum parse	parse_byte(struct slice *cur, char);
 enum parse	parse_sp(struct slice *cur);
-/* The word in any case, and after it no further ASTRING-CHAR. */
+/* The word in any case, and after it no further ASTRING-CHAR but "[" (BODY[ is a word and a section). */
 enum parse	parse_word(struct slice *cur, const char *word);
 /* PARSE_OK when nothing is left. */
 enum parse	parse_end(const struct slice *cur);

@@ -1,0 +1,78 @@
+/*
+ * IMAP's command arguments: whatever a client sends, the parsers take or refuse it and leave the cursor
+ * inside the input. The first byte chooses the rule.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "imap/append.h"
+#include "imap/fetch_parse.h"
+#include "imap/list_parse.h"
+#include "imap/quote.h"
+#include "imap/search_parse.h"
+#include "imap/store_cmd.h"
+
+int	LLVMFuzzerTestOneInput(const uint8_t *, size_t);
+
+static union {
+	struct fetch_args	fetch;
+	struct search_args	search;
+	struct list_args	list;
+	struct store_args	store;
+} args;
+
+/* What goes out as a string comes back the same. */
+static void
+string_check(struct slice in, struct arena *arena)
+{
+	struct buf	b = buf_make(1024 * 1024);
+	struct slice	cur, back;
+
+	if (in.n > 0 && memchr(in.p, '\0', in.n) != NULL)
+		return;
+	if (quote_astring(&b, in) != 0)
+		abort();
+	cur = buf_slice(&b);
+	if (parse_astring(&cur, arena, &back) != PARSE_OK || cur.n != 0 || !slice_is(in, back))
+		abort();
+	buf_free(&b);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
+{
+	struct arena	arena = arena_make(16 * 1024 * 1024);
+	struct slice	cur, before;
+	enum parse	r = PARSE_BAD;
+
+	if (n == 0)
+		return 0;
+	cur = before = (struct slice){(const char *)p + 1, n - 1};
+	switch (p[0] % 7) {
+	case 0:
+		r = parse_fetch_args(&cur, &arena, &args.fetch);
+		break;
+	case 1:
+		r = parse_search_args(&cur, &arena, &args.search);
+		break;
+	case 2:
+		r = parse_list_args(&cur, &arena, &args.list);
+		break;
+	case 3:
+		r = parse_lsub_args(&cur, &arena, &args.list);
+		break;
+	case 4:
+		r = parse_store_args(&cur, &arena, &args.store);
+		break;
+	case 5:
+		(void)append_is_head(cur, &arena);
+		break;
+	case 6:
+		string_check(cur, &arena);
+		break;
+	}
+	if (cur.p < before.p || cur.p + cur.n != before.p + before.n || (r != PARSE_OK && cur.p != before.p))
+		abort();
+	arena_free(&arena);
+	return 0;
+}

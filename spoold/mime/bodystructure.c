@@ -149,7 +149,7 @@ leaf_content(const struct content *c)
 static struct slice
 header_of(const struct printer *pr, const struct mime_part *p)
 {
-	return (struct slice){pr->msg.p + p->header_at, p->header_bytes};
+	return header_range(pr->msg, p->header_at, p->header_bytes);
 }
 
 static int	body_put(struct printer *, const struct mime_part *, bool);

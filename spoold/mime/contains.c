@@ -73,14 +73,14 @@ body_search(struct match *m, struct slice body, struct decode d, const struct ch
 static void
 leaf_search(struct match *m, struct slice msg, const struct mime_part *p)
 {
-	struct slice header = {msg.p + p->header_at, p->header_bytes}, value, encoding = SLICE(""), rest;
+	struct slice header = header_range(msg, p->header_at, p->header_bytes), value, encoding = SLICE(""), rest;
 	struct content c = content_type(header, false);
 
 	if (!content_is(&c, "text", NULL) && !content_is(&c, "message", NULL) && !content_is(&c, "multipart", NULL))
 		return;
 	if (mime_header_get(header, "content-transfer-encoding", &value))
 		encoding = param_token(value, &rest);
-	body_search(m, (struct slice){msg.p + p->body_at, p->body_bytes}, decode_make(encoding), charset_of(&c));
+	body_search(m, header_range(msg, p->body_at, p->body_bytes), decode_make(encoding), charset_of(&c));
 }
 
 /* The next part in the order of the message; NULL after the last. */
@@ -103,7 +103,7 @@ mime_text_contains(struct slice message, const struct mime_part *root, struct sl
 
 	for (p = root; p != NULL && !m.is_found; p = part_after(p)) {
 		if (with_headers || p != root)
-			header_search(&m, (struct slice){message.p + p->header_at, p->header_bytes});
+			header_search(&m, header_range(message, p->header_at, p->header_bytes));
 		if (p->kind == MIME_LEAF && !m.is_found)
 			leaf_search(&m, message, p);
 	}

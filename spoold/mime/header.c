@@ -32,6 +32,12 @@ header_line_is_empty(struct slice line)
 }
 
 struct slice
+header_range(struct slice message, uint64_t at, uint64_t n)
+{
+	return n == 0 ? SLICE("") : (struct slice){message.p + at, n};
+}
+
+struct slice
 header_trim(struct slice s)
 {
 	while (s.n > 0 && (is_wsp(s.p[0]) || s.p[0] == '\r' || s.p[0] == '\n'))

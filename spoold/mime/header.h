@@ -2,6 +2,8 @@
 #ifndef TS_MIME_HEADER_H
 #define TS_MIME_HEADER_H
 
+#include <stdint.h>
+
 #include "slice.h"
 
 struct header_field {
@@ -16,6 +18,8 @@ bool		header_next(struct slice *rest, struct header_field *out);
 size_t		header_line(struct slice in);
 /* CRLF, or LF alone? */
 bool		header_line_is_empty(struct slice line);
+/* A range of a message; never a NULL pointer, also of an empty message. */
+struct slice	header_range(struct slice message, uint64_t at, uint64_t n);
 /* Without white space and line ends at both ends. */
 struct slice	header_trim(struct slice);
 

@@ -86,7 +86,7 @@ param_token(struct slice value, struct slice *rest_out)
 struct content
 content_type_parse(struct slice value, bool in_digest)
 {
-	struct slice s = skip_space(value);
+	struct slice s = skip_space(value.p == NULL ? SLICE("") : value);
 	struct content c = {.is_default = false};
 
 	c.type = token(&s);

@@ -54,21 +54,26 @@ part_push(struct scanner *s, size_t at, uint64_t lines, bool in_digest)
 	return 0;
 }
 
-/* The top part ends before end; lines counts what ended up to there. */
+/*
+ * All above level k ends before end, up to which lines had ended. Where the line end before a delimiter also ended a header it
+ * stays with that, and so with the parts around it.
+ */
 static void
-part_pop(struct scanner *s, uint64_t end, uint64_t lines)
+parts_pop(struct scanner *s, size_t k, uint64_t end, uint64_t lines)
 {
-	struct level *l = &s->levels[--s->depth];
-	struct mime_part *p = l->part;
+	while (s->depth > k) {
+		struct level *l = &s->levels[--s->depth];
+		struct mime_part *p = l->part;
 
-	if (end < p->body_at) {		/* the delimiter took the line end that also ended its header */
-		end = p->body_at;
-		lines = l->lines_before;
+		if (end < p->body_at) {
+			end = p->body_at;
+			lines = l->lines_before;
+		}
+		p->body_bytes = end - p->body_at;
+		p->body_lines = lines - l->lines_before;
+		if (p->kind == MIME_MULTIPART && p->child == NULL)
+			p->kind = MIME_LEAF;
 	}
-	p->body_bytes = end - p->body_at;
-	p->body_lines = lines - l->lines_before;
-	if (p->kind == MIME_MULTIPART && p->child == NULL)
-		p->kind = MIME_LEAF;
 }
 
 /* The top part's header ended at at: what kind of part is it? A message in it begins there. */
@@ -85,7 +90,7 @@ header_end(struct scanner *s, size_t at, uint64_t lines)
 	s->in_header = false;
 	if (s->depth == MIME_DEPTH_MAX || s->is_full)
 		return 0;
-	c = content_type((struct slice){s->msg.p + p->header_at, p->header_bytes}, l->in_digest);
+	c = content_type(header_range(s->msg, p->header_at, p->header_bytes), l->in_digest);
 	if (content_is(&c, "multipart", NULL)) {
 		p->kind = MIME_MULTIPART;
 		l->is_digest = content_is(&c, "multipart", "digest");
@@ -146,8 +151,7 @@ delimiter(struct scanner *s, size_t k, size_t line_at, uint64_t lines, bool is_c
 			return -1;
 	if (end > 0 && s->msg.p[end - 1] == '\r')
 		end--;
-	while (s->depth > k)
-		part_pop(s, end, lines - 1);
+	parts_pop(s, k, end, lines - 1);
 	if (!is_close)
 		return part_push(s, s->at, s->lines, s->levels[k - 1].is_digest);
 	s->levels[k - 1].boundary.n = 0;
@@ -186,7 +190,6 @@ mime_parse(struct slice message, struct arena *arena)
 	while (s.in_header)		/* a header without an end; that of a message in it is empty */
 		if (header_end(&s, message.n, s.lines) == -1)
 			return NULL;
-	while (s.depth > 0)
-		part_pop(&s, message.n, s.lines);
+	parts_pop(&s, 0, message.n, s.lines);
 	return root;
 }

@@ -10,7 +10,7 @@ static bool
 is_graph(struct slice s)
 {
 	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] <= 0x20 || s.p[i] == 0x7f)
+		if ((unsigned char)s.p[i] <= 0x20 || (unsigned char)s.p[i] >= 0x7f)
 			return false;
 	return true;
 }

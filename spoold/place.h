@@ -23,6 +23,8 @@ void			place_init(const struct place_conf *);
  * process made it meanwhile. STORE_EXISTS: the map says another host has the user.
  */
 enum store_result	place_user(const struct store_host *, struct slice user);
+/* True while the user's spool is being made, or was left half-made by a crash: place_user completes it. */
+bool			place_is_half(const struct store_host *, struct slice user);
 /* As store_mbox_*, with the map. STORE_TEMP and text when mupdated does not answer: nothing was changed. */
 enum store_result	place_create(struct store *, struct slice inside, enum special_use, unsigned char *id_out);
 enum store_result	place_rename(struct store *, struct slice from, struct slice to);

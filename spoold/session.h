@@ -13,6 +13,9 @@
 #define SESSION_STATE_MAX_BYTES		4096	/* a protocol's packed state */
 #define SESSION_UNREAD_MAX_BYTES	8192	/* input read but not used, parked with it */
 #define SESSION_OUT_BYTES		(16 * 1024)
+#define SESSION_IN_MAX_BYTES		(256 * 1024)	/* more unused input than this ends the session: no line is so long */
+#define SESSION_COMMAND_MAX_BYTES	(256ULL * 1024 * 1024)	/* arena of one command: a FETCH's list of 10^6 messages fits */
+#define SESSION_LINGER_MS		20	/* quiet for so long: a client that answers at once keeps its worker */
 #define SESSION_STALL_MS		60000	/* no byte moved for so long while one is due: the session ends */
 
 enum session_why {
@@ -33,7 +36,7 @@ struct session {
 	struct sessopen		 who;
 	enum session_why	 why;
 	const struct store_host	*host;
-	int			 fd;		/* blocking; the client's bytes (through proxyd's net) */
+	int			 fd;		/* non-blocking; the client's bytes (through proxyd's net). Only session.c touches it */
 	/* input and output */
 	struct buf		 in;		/* unread input; parked if it is at most SESSION_UNREAD_MAX_BYTES */
 	struct buf		 out;		/* written, not yet flushed */
@@ -68,6 +71,14 @@ int	session_send_file(struct session *, int fd, uint64_t offset, uint64_t n);
 bool	session_should_park(struct session *);
 /* Tells every lot that this user's spool changed (after the change was committed). */
 void	session_spool_changed(struct session *, struct slice user);
+
+/* Once in a worker: who else is there. lot_fd: readable when the lot wants us to hurry, or ended. */
+struct notify;
+void	session_init(int lot_fd, const struct notify *);
+/* The next session of this worker, all of it zeroed but what is given; id is the lot's. */
+void	session_begin(struct session *, const struct store_host *, uint64_t id, int fd, int lock_fd);
+/* Frees what session_begin and the protocol made, and closes both descriptors. */
+void	session_free(struct session *);
 
 /* imap/imap.c, pop3/pop3.c */
 enum session_end	imap_run(struct session *);

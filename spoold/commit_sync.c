@@ -1,0 +1,301 @@
+/*
+ * A batch: everything collected is appended to the redundant spool, then one round of syncs covers
+ * both spools, then every waiter has that one result. While a round is under way the next batch
+ * collects; nothing written after a round began is covered by it. A sync that failed is final.
+ */
+#include <assert.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "commit.h"
+#include "log.h"
+
+static uint32_t
+bit(size_t partition)
+{
+	return (uint32_t)1 << partition;
+}
+
+/* The partitions on a volume: one failed sync tells of them all. */
+static uint32_t
+volume_mask(const struct site *sp, size_t volume)
+{
+	uint32_t mask = 0;
+
+	for (size_t i = 0; i < sp->npartitions; i++)
+		if (sp->volume_of[i] == volume)
+			mask |= bit(i);
+	return mask;
+}
+
+/* ---- writing ---- */
+
+/* Those of one partition, in order; what cannot be written has its outcome at once. */
+static struct commit_request *
+partition_list(struct commit *c, size_t partition, struct commit_request *all)
+{
+	struct commit_part *p = &c->parts[partition];
+	struct commit_request *list = NULL, **end = &list;
+
+	for (struct commit_request *r = all; r != NULL; r = r->next) {
+		if (r->head.partition != partition || r->outcome != COMMIT_OK)
+			continue;
+		if (p->is_failed) {
+			r->outcome = COMMIT_FAILED;
+		} else if (p->day == NULL && !c->site->conf.single_copy) {
+			r->outcome = COMMIT_ABSENT;
+			commit_day_missed(p, r->head.wait);
+		} else {
+			*end = r;
+			end = &r->write_next;
+			*end = NULL;
+		}
+	}
+	return list;
+}
+
+/* Writes all of it; keeps those that wait for a sync as the batch, answers or frees the rest. */
+static void
+batch_write(struct commit *c)
+{
+	struct commit_request *all = c->collected, **end = &c->batch;
+
+	c->collected = NULL;
+	c->collected_end = &c->collected;
+	for (size_t i = 0; i < c->site->npartitions; i++) {
+		struct commit_request *list = partition_list(c, i, all);
+
+		if (list != NULL && !c->site->conf.single_copy)
+			commit_write(&c->parts[i], list);
+	}
+	for (struct commit_request *r = all, *next; r != NULL; r = next) {
+		next = r->next;
+		r->next = NULL;
+		if (r->head.wait && r->outcome == COMMIT_OK) {
+			*end = r;
+			end = &r->next;
+			continue;
+		}
+		/* It is in the active log whatever became of the redundant copy. */
+		if (!r->head.wait)
+			c->dirty |= bit(r->head.partition);
+		else
+			commit_answer(c, r);
+		commit_request_free(c, r);
+	}
+}
+
+/* ---- what to sync ---- */
+
+static struct commit_job *
+job_of(struct commit *c, dev_t dev)
+{
+	for (size_t i = 0; i < c->njobs; i++)
+		if (c->jobs[i].dev == dev)
+			return &c->jobs[i];
+	assert(c->njobs < sizeof(c->jobs) / sizeof(c->jobs[0]));
+	c->jobs[c->njobs] = (struct commit_job){.dev = dev};
+	return &c->jobs[c->njobs++];
+}
+
+/* A duplicate, so that the round does not care who closes the original meanwhile. */
+static void
+job_add(struct commit_job *j, int fd, uint32_t partitions)
+{
+	int copy;
+
+	j->partitions |= partitions;
+	if (j->is_whole)
+		return;
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (copy < 0)
+		DIE(EXIT_TEMP, "fatal.system", log_str("what", "dup"));
+	assert(j->nfds < COMMIT_JOB_FDS_MAX);
+	j->fds[j->nfds++] = copy;
+}
+
+static void
+job_clear(struct commit_job *j)
+{
+	for (size_t i = 0; i < j->nfds && !j->is_whole; i++)
+		close(j->fds[i]);
+	j->nfds = 0;
+}
+
+static bool
+is_same_file(int a, int b)
+{
+	struct stat x, y;
+
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static bool
+job_has(const struct commit_job *j, int fd)
+{
+	for (size_t i = 0; i < j->nfds; i++)
+		if (is_same_file(j->fds[i], fd))
+			return true;
+	return false;
+}
+
+static void
+job_make_whole(struct commit *c, struct commit_job *j, size_t volume)
+{
+	job_clear(j);
+	j->is_whole = true;
+	j->fds[0] = c->site->volumes[volume].fd;
+	j->nfds = 1;
+	j->partitions = volume_mask(c->site, volume);
+	c->dirty &= ~j->partitions;
+}
+
+/* The active side of a volume: a few logs one by one, or all of the file system. */
+static void
+volume_jobs(struct commit *c, size_t volume)
+{
+	uint32_t mask = volume_mask(c->site, volume);
+	struct commit_job *j = NULL;
+
+	if (c->is_due && (c->dirty & mask) != 0) {
+		job_make_whole(c, job_of(c, c->site->volumes[volume].dev), volume);
+		return;
+	}
+	for (struct commit_request *r = c->batch; r != NULL; r = r->next) {
+		if (c->site->volume_of[r->head.partition] != volume)
+			continue;
+		j = job_of(c, c->site->volumes[volume].dev);
+		for (size_t i = 0; i < r->head.nlogs; i++) {
+			if (job_has(j, r->fds[i]))
+				continue;
+			if (j->nfds == COMMIT_SMALL_LOGS) {
+				job_make_whole(c, j, volume);
+				return;
+			}
+			job_add(j, r->fds[i], mask);
+		}
+	}
+}
+
+/* The redundant side of a partition, where no sync of the whole file system covers it. */
+static void
+day_jobs(struct commit *c, size_t partition, bool is_waited)
+{
+	struct commit_part *p = &c->parts[partition];
+
+	/* One a round: there is never a second but when rotated is in a hurry. */
+	if (p->retiring != NULL) {
+		p->closing = p->retiring;
+		p->retiring = p->closing->next;
+		job_add(job_of(c, p->closing->dev), p->closing->fd, bit(partition));
+	}
+	if (p->day == NULL || !p->day->is_dirty || (!is_waited && !c->is_due))
+		return;
+	job_add(job_of(c, p->day->dev), p->day->fd, bit(partition));
+	p->day->is_dirty = false;
+}
+
+static void
+jobs_make(struct commit *c)
+{
+	uint32_t waited = 0;
+
+	c->njobs = 0;
+	for (struct commit_request *r = c->batch; r != NULL; r = r->next)
+		waited |= bit(r->head.partition);
+	for (size_t v = 0; v < c->site->nvolumes; v++)
+		volume_jobs(c, v);
+	for (size_t i = 0; i < c->site->npartitions; i++)
+		day_jobs(c, i, (waited & bit(i)) != 0);
+	c->is_due = false;
+}
+
+/* What nobody waits for is synced after a while. */
+static void
+sync_later(struct commit *c)
+{
+	uint64_t ms = c->site->conf.sync_interval_ms;
+	struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+	bool is_dirty = c->dirty != 0;
+
+	for (size_t i = 0; i < c->site->npartitions; i++)
+		is_dirty = is_dirty || (c->parts[i].day != NULL && c->parts[i].day->is_dirty);
+	if (is_dirty && !evtimer_pending(c->sync_ev, NULL))
+		evtimer_add(c->sync_ev, &tv);
+}
+
+void
+commit_batch(struct commit *c)
+{
+	if (c->is_syncing)
+		return;
+	batch_write(c);
+	jobs_make(c);
+	sync_later(c);
+	if (c->njobs == 0) {
+		commit_flow(c);
+		return;
+	}
+	c->is_syncing = true;
+	commit_thread_run(c->jobs, c->njobs);
+}
+
+/* ---- the result ---- */
+
+/* A log that was renamed away and removed meanwhile does not hold the message any more. */
+static bool
+has_links(const struct commit_request *r)
+{
+	for (size_t i = 0; i < r->head.nlogs; i++) {
+		struct stat st;
+
+		if (fstat(r->fds[i], &st) != 0 || st.st_nlink == 0)
+			return false;
+	}
+	return true;
+}
+
+static void
+day_close(struct commit_part *p, bool is_failed)
+{
+	struct commit_day *d = p->closing;
+
+	p->closing = NULL;
+	if (d != NULL && is_failed)
+		commit_day_free(d);
+	else if (d != NULL)
+		commit_day_closed(p, d);
+}
+
+void
+commit_batch_done(struct commit *c)
+{
+	struct commit_request *batch = c->batch;
+	uint32_t failed = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < c->njobs; i++) {
+		if (c->jobs[i].error != 0) {
+			failed |= c->jobs[i].partitions;
+			error = c->jobs[i].error;
+		}
+		job_clear(&c->jobs[i]);
+	}
+	c->is_syncing = false;
+	c->batch = NULL;
+	if (failed != 0)
+		commit_fail(c, failed, error);
+	for (struct commit_request *r = batch, *next; r != NULL; r = next) {
+		next = r->next;
+		if ((failed & bit(r->head.partition)) != 0)
+			r->outcome = COMMIT_FAILED;
+		else if (!has_links(r))
+			r->outcome = COMMIT_MOVED;
+		commit_answer(c, r);
+		commit_request_free(c, r);
+	}
+	for (size_t i = 0; i < c->site->npartitions; i++)
+		day_close(&c->parts[i], (failed & bit(i)) != 0);
+	commit_flow(c);
+}

@@ -1,0 +1,35 @@
+/*
+ * spoold's configuration: one table drives the parser, -n, -d and the test against the man page.
+ */
+#ifndef TS_SPOOLD_CONF_H
+#define TS_SPOOLD_CONF_H
+
+#include "../lib/conf.h"
+
+#define PARTITIONS_MAX	16	/* one file system each; more is another host */
+#define LOTS_MAX	64
+#define CLIENTS_MAX	8	/* users that may connect to a socket */
+
+struct spoold_conf {
+	const char	*session_socket, *deliver_socket, *commit_socket, *redundant_socket;
+	const char	*mupdate;
+	const char	*hostname;
+	const char	*active_dir, *index_dir;
+	struct conf_list partitions;
+	struct conf_user lot_user, worker_user, commit_user;
+	struct conf_list session_clients, deliver_clients;
+	uint64_t	 lots, workers_min, workers_max, workers_per_user, sessions_per_user, deliver_workers;
+	uint64_t	 segment_max_bytes, map_bytes, reserve_bytes;
+	uint64_t	 dup_window_s;
+	uint64_t	 sync_interval_ms;
+	bool		 single_copy;
+	uint64_t	 drain_max_s;
+};
+
+extern const struct conf_key	spoold_keys[];
+extern const size_t		spoold_nkeys;
+
+/* Fills what depends on the machine (an empty hostname) and checks partition names; ends the process (100). */
+void	spoold_conf_finish(struct spoold_conf *);
+
+#endif

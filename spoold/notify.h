@@ -1,0 +1,39 @@
+/*
+ * Telling every lot that a user's spool changed: one datagram to each lot's socket. A full queue is
+ * never waited for: a flag in shared memory then says "something was missed", and the lot wakes
+ * everybody who waits for changes. Senders: commit (deliveries) and session workers (their own).
+ */
+#ifndef TS_SPOOLD_NOTIFY_H
+#define TS_SPOOLD_NOTIFY_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "conf.h"
+
+/* One anonymous MAP_SHARED page, made by the parent before any child. */
+struct notify_shared {
+	atomic_uint	overflow[LOTS_MAX];	/* lot i missed a datagram */
+	atomic_uint	is_synced;		/* the committer's last words: everything is on disk */
+};
+
+struct notify {
+	size_t			 nlots;
+	int			 send_fds[LOTS_MAX];	/* non-blocking; borrowed from the parent's memory */
+	int			 recv_fds[LOTS_MAX];	/* lot i alone keeps recv_fds[i] */
+	struct notify_shared	*shared;
+};
+
+#define NOTIFY_MSG_MAX_BYTES	(8 + USER_MAX_BYTES)
+
+/* The sockets and the page, once in the parent. Ends the process (111) when they cannot be had. */
+void	notify_make(struct notify *, size_t nlots);
+/* origin: id of the session that made the change and knows of it; 0: none. */
+void	notify_user(const struct notify *, struct slice user, uint64_t origin);
+/* In lot i: one datagram. True and what it says; false when there is none (more). */
+bool	notify_read(const struct notify *, size_t lot, char user_out[USER_MAX_BYTES + 1], uint64_t *origin_out);
+/* In lot i, after notify_read said false: was something missed? Takes the flag back. */
+bool	notify_missed(const struct notify *, size_t lot);
+
+#endif

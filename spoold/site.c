@@ -1,0 +1,282 @@
+/*
+ * What the parent prepares for its children, as root where it is: directories with their owners, the
+ * lock of each partition, the epoch, the descriptors to sync with, the listeners. The lock outlives
+ * a parent that is killed until its last child is gone, so that two generations never append at once.
+ */
+#include "site.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "parent.h"
+
+#define LOCK_WAIT_MS	30000	/* children of a killed parent are gone long before */
+#define LOCK_STEP_MS	50
+#define KEPT_EPOCH	"epoch"
+
+struct store_host
+site_host(const struct site *s)
+{
+	return (struct store_host){
+	    .active_dir = s->conf.active_dir,
+	    .index_dir = s->conf.index_dir,
+	    .partition = s->partitions[0],
+	    .partitions = s->partitions,
+	    .epoch = s->epoch,
+	    .segment_max_bytes = s->conf.segment_max_bytes,
+	    .map_bytes = s->conf.map_bytes,
+	    .reserve_bytes = s->conf.reserve_bytes,
+	    .dup_window_ms = (int64_t)s->conf.dup_window_s * 1000,
+	};
+}
+
+size_t
+site_partition(const struct site *s, const char *name)
+{
+	size_t i = 0;
+
+	while (i < s->npartitions && strcmp(s->partitions[i], name) != 0)
+		i++;
+	return i;
+}
+
+/* ---- directories ---- */
+
+static void
+make_dir(const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	if (dir_make(path, uid, gid, mode) != 0)
+		DIE(EXIT_TEMP, "fatal.dir", log_str("path", path));
+}
+
+static void
+make_socket_dir(const char *socket)
+{
+	char path[PATH_MAX];
+	char *slash;
+
+	(void)snprintf(path, sizeof(path), "%s", socket);
+	slash = strrchr(path, '/');
+	if (slash == path)
+		return;
+	*slash = '\0';
+	if (access(path, F_OK) != 0)
+		make_dir(path, (uid_t)-1, (gid_t)-1, 0755);
+}
+
+static void
+make_partition_dir(const struct conf_user *owner, const char *dir, const char *partition)
+{
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, partition);
+	make_dir(path, owner->is_set ? owner->uid : (uid_t)-1, owner->is_set ? owner->gid : (gid_t)-1, 0700);
+}
+
+static void
+make_dirs(const struct site *s)
+{
+	make_socket_dir(s->conf.session_socket);
+	make_socket_dir(s->conf.deliver_socket);
+	make_socket_dir(s->conf.commit_socket);
+	for (size_t i = 0; i < s->npartitions; i++) {
+		make_partition_dir(&s->conf.worker_user, s->conf.active_dir, s->partitions[i]);
+		make_partition_dir(&s->conf.worker_user, s->conf.index_dir, s->partitions[i]);
+	}
+}
+
+/* ---- locks ---- */
+
+static void
+lock_wait(int fd, const char *partition)
+{
+	struct timespec step = {.tv_nsec = LOCK_STEP_MS * 1000000L};
+	int64_t end = mono_ms() + LOCK_WAIT_MS;
+	bool is_logged = false;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			DIE(EXIT_TEMP, "fatal.lock", log_str("partition", partition));
+		if (mono_ms() >= end) {
+			errno = 0;
+			DIE(EXIT_TEMP, "fatal.lock", log_str("partition", partition),
+			    log_str("why", "another spoold has this partition"));
+		}
+		if (!is_logged)
+			LOG("warn.lock.wait", log_str("partition", partition),
+			    log_str("why", "processes of an earlier spoold still run"));
+		is_logged = true;
+		nanosleep(&step, NULL);
+	}
+}
+
+/* True when the lock came with us over a SIGHUP. */
+static bool
+lock_take(struct site *s, struct parent *p, size_t i)
+{
+	char name[128], path[PATH_MAX];
+	int fd;
+
+	(void)snprintf(name, sizeof(name), "lock.%s", s->partitions[i]);
+	s->lock_fds[i] = parent_kept_fd(p, name);
+	if (s->lock_fds[i] >= 0)
+		return true;
+	(void)snprintf(path, sizeof(path), "%s/%s/lock", s->conf.active_dir, s->partitions[i]);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		DIE(EXIT_TEMP, "fatal.lock", log_str("path", path));
+	lock_wait(fd, s->partitions[i]);
+	s->lock_fds[i] = fd;
+	parent_keep_fd(p, name, fd);
+	return false;
+}
+
+/* ---- epoch ---- */
+
+/* The epoch in force, for the image that replaces us at a SIGHUP. */
+static void
+epoch_keep(const struct site *s, struct parent *p)
+{
+	int fd = memfd_create(KEPT_EPOCH, MFD_CLOEXEC);
+
+	if (fd < 0 || pwrite(fd, &s->epoch, sizeof(s->epoch), 0) != (ssize_t)sizeof(s->epoch))
+		DIE(EXIT_TEMP, "fatal.epoch", log_str("what", "memory file"));
+	parent_keep_fd(p, KEPT_EPOCH, fd);
+}
+
+static uint32_t
+epoch_kept(struct parent *p)
+{
+	int fd = parent_kept_fd(p, KEPT_EPOCH);
+	uint32_t epoch = 0;
+
+	if (fd < 0 || pread(fd, &epoch, sizeof(epoch), 0) != (ssize_t)sizeof(epoch))
+		DIE(EXIT_TEMP, "fatal.epoch", log_str("what", "the one before the reload"));
+	return epoch;
+}
+
+static uint32_t
+epoch_of(const struct site *s, size_t i, bool force)
+{
+	uint32_t epoch;
+
+	if (epoch_begin(s->conf.active_dir, s->partitions[i], force, &epoch) != 0)
+		DIE(EXIT_TEMP, "fatal.epoch", log_str("partition", s->partitions[i]));
+	return epoch;
+}
+
+/* One number for all: those behind are raised to the highest. */
+static void
+epoch_level(struct site *s, uint32_t *epochs)
+{
+	for (size_t i = 0; i < s->npartitions; i++)
+		if (epochs[i] > s->epoch)
+			s->epoch = epochs[i];
+	for (size_t i = 0; i < s->npartitions; i++)
+		while (epochs[i] < s->epoch)
+			epochs[i] = epoch_of(s, i, true);
+}
+
+void
+site_raise_epoch(struct site *s, struct parent *p)
+{
+	uint32_t epochs[PARTITIONS_MAX];
+
+	for (size_t i = 0; i < s->npartitions; i++)
+		epochs[i] = epoch_of(s, i, true);
+	epoch_level(s, epochs);
+	epoch_keep(s, p);
+	LOG("epoch.raised", log_u64("epoch", s->epoch));
+}
+
+static void
+take_partitions(struct site *s, struct parent *p)
+{
+	uint32_t epochs[PARTITIONS_MAX], kept = 0;
+
+	for (size_t i = 0; i < s->npartitions; i++) {
+		bool is_kept = lock_take(s, p, i);
+
+		if (is_kept && kept == 0)
+			kept = epoch_kept(p);
+		epochs[i] = is_kept ? kept : epoch_of(s, i, false);
+	}
+	epoch_level(s, epochs);
+	epoch_keep(s, p);
+}
+
+/* ---- the descriptors to sync with ---- */
+
+static void
+open_volumes(struct site *s)
+{
+	for (size_t i = 0; i < s->npartitions; i++) {
+		char path[PATH_MAX];
+		struct stat st;
+		size_t v = 0;
+		int fd;
+
+		(void)snprintf(path, sizeof(path), "%s/%s", s->conf.active_dir, s->partitions[i]);
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0 || fstat(fd, &st) != 0)
+			DIE(EXIT_TEMP, "fatal.dir", log_str("path", path));
+		while (v < s->nvolumes && s->volumes[v].dev != st.st_dev)
+			v++;
+		s->volume_of[i] = v;
+		if (v < s->nvolumes) {
+			close(fd);
+			continue;
+		}
+		s->volumes[s->nvolumes++] = (struct volume){.dev = st.st_dev, .fd = fd};
+	}
+}
+
+static int
+listen_at(struct parent *p, const char *path, const struct conf_user *owner, mode_t mode)
+{
+	char where[PATH_MAX];
+
+	(void)snprintf(where, sizeof(where), "unix:%s", path);
+	return parent_listen(p, where, true, owner->is_set ? owner->uid : (uid_t)-1,
+	    owner->is_set ? owner->gid : (gid_t)-1, mode);
+}
+
+void
+site_prepare(struct site *s, struct parent *p)
+{
+	assert(s->conf.partitions.n <= PARTITIONS_MAX);
+	s->npartitions = s->conf.partitions.n;
+	for (size_t i = 0; i < s->npartitions; i++)
+		s->partitions[i] = s->conf.partitions.v[i];
+	s->nsession_uids = conf_uids(&s->conf.session_clients, s->session_uids, CLIENTS_MAX);
+	s->ndeliver_uids = conf_uids(&s->conf.deliver_clients, s->deliver_uids, CLIENTS_MAX);
+	make_dirs(s);
+	open_volumes(s);
+	take_partitions(s, p);
+	s->session_fd = listen_at(p, s->conf.session_socket, &s->conf.lot_user, 0666);
+	s->deliver_fd = listen_at(p, s->conf.deliver_socket, &s->conf.worker_user, 0666);
+	s->commit_fd = listen_at(p, s->conf.commit_socket, &s->conf.worker_user, 0600);
+	notify_make(&s->notify, s->conf.lots);
+	if (s->conf.single_copy)
+		LOG("warn.single.copy", log_str("why", "mail is kept once: single_copy = yes"));
+}
+
+void
+site_end(struct site *s)
+{
+	if (!atomic_load(&s->notify.shared->is_synced))
+		return;
+	for (size_t i = 0; i < s->npartitions; i++)
+		if (epoch_end(s->conf.active_dir, s->partitions[i]) != 0)
+			LOG("warn.epoch.end", log_str("partition", s->partitions[i]), log_str("why", strerrordesc_np(errno)));
+}

@@ -1,0 +1,25 @@
+/*
+ * The process that serves sessions (worker.c), and what it shares with the delivery worker: how a
+ * process that opens spools is set up.
+ */
+#ifndef TS_SPOOLD_WORKER_H
+#define TS_SPOOLD_WORKER_H
+
+#include "commitc.h"
+#include "site.h"
+
+#define WORKER_MUPDATE_MS	10000	/* a step of the talk with mupdated, which asks a master over the network */
+
+/* The child's body (lib/parent.h); arg: struct worker_arg. */
+struct worker_arg {
+	const struct site	*site;
+	int			 fd;	/* to the lot */
+};
+void	worker_run(void *arg, int chan);
+
+/* Limits, Landlock to the spools, the user, the system-call filter. */
+void	worker_confine(const struct site *);
+/* The store's view of this host, with the committer behind it; and place_init. Both live as long as the process. */
+void	worker_host(const struct site *, struct commitc *, struct store_host *host_out);
+
+#endif

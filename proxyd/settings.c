@@ -6,13 +6,13 @@
 #define AT(member)	offsetof(struct settings, member)
 
 const struct conf_key settings_keys[] = {
-	{"imap_listen", CONF_LIST, "0.0.0.0:143 [::]:143", 0, LISTEN_MAX, "", AT(imap_listen),
+	{"imap_listen", CONF_LIST, "0.0.0.0:143", 0, LISTEN_MAX, "", AT(imap_listen),
 	    "Addresses for IMAP, secured by STARTTLS."},
-	{"imaps_listen", CONF_LIST, "0.0.0.0:993 [::]:993", 0, LISTEN_MAX, "", AT(imaps_listen),
+	{"imaps_listen", CONF_LIST, "0.0.0.0:993", 0, LISTEN_MAX, "", AT(imaps_listen),
 	    "Addresses for IMAP with TLS from the start."},
-	{"pop3_listen", CONF_LIST, "0.0.0.0:110 [::]:110", 0, LISTEN_MAX, "", AT(pop3_listen),
+	{"pop3_listen", CONF_LIST, "0.0.0.0:110", 0, LISTEN_MAX, "", AT(pop3_listen),
 	    "Addresses for POP3, secured by STLS."},
-	{"pop3s_listen", CONF_LIST, "0.0.0.0:995 [::]:995", 0, LISTEN_MAX, "", AT(pop3s_listen),
+	{"pop3s_listen", CONF_LIST, "0.0.0.0:995", 0, LISTEN_MAX, "", AT(pop3s_listen),
 	    "Addresses for POP3 with TLS from the start."},
 	{"tls_certificate", CONF_PATH, "/etc/twinspool/cert.pem", 1, 4096, "", AT(tls_certificate),
 	    "The certificate and its chain, PEM, the server's own first."},

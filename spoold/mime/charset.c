@@ -16,11 +16,11 @@
 
 struct charset {
 	char		 name[CHARSET_NAME_MAX_BYTES];
-	const char	*source;	/* iconv's name; NULL: UTF-8 or ASCII, nothing to convert */
+	const char	*source;	/* iconv's name; NULL: UTF-8, "": ASCII: nothing to convert */
 };
 
 static const struct charset charsets[] = {
-	{"us-ascii", NULL}, {"ascii", NULL}, {"ansi_x3.4-1968", NULL}, {"iso646-us", NULL}, {"utf-8", NULL}, {"utf8", NULL},
+	{"us-ascii", ""}, {"ascii", ""}, {"ansi_x3.4-1968", ""}, {"iso646-us", ""}, {"utf-8", NULL}, {"utf8", NULL},
 	{"iso-8859-1", "CP1252"}, {"iso8859-1", "CP1252"}, {"latin1", "CP1252"}, {"iso_8859-1", "CP1252"},
 	{"iso-8859-2", "ISO-8859-2"}, {"iso-8859-3", "ISO-8859-3"}, {"iso-8859-4", "ISO-8859-4"}, {"iso-8859-5", "ISO-8859-5"},
 	{"iso-8859-6", "ISO-8859-6"}, {"iso-8859-7", "ISO-8859-7"}, {"iso-8859-8", "ISO-8859-8"}, {"iso-8859-8-i", "ISO-8859-8"},
@@ -54,13 +54,19 @@ descriptor(const struct charset *c)
 	return *d;
 }
 
+static bool
+is_converted(const struct charset *c)
+{
+	return c != NULL && c->source != NULL && c->source[0] != '\0';
+}
+
 void
 mime_charset_preload(void)
 {
 	size_t i;
 
 	for (i = 0; i < CHARSETS; i++)
-		if (charsets[i].source != NULL)
+		if (is_converted(&charsets[i]))
 			(void)descriptor(&charsets[i]);
 }
 
@@ -71,7 +77,7 @@ charset_find(struct slice name)
 
 	for (i = 0; i < CHARSETS; i++)
 		if (slice_is_nocase(name, slice_of(charsets[i].name)))
-			return charsets[i].source == NULL || descriptor(&charsets[i]) != (iconv_t)-1 ? &charsets[i] : NULL;
+			return !is_converted(&charsets[i]) || descriptor(&charsets[i]) != (iconv_t)-1 ? &charsets[i] : NULL;
 	return NULL;
 }
 
@@ -84,7 +90,7 @@ mime_charset_is_known(const char *name)
 struct convert
 convert_make(const struct charset *c)
 {
-	if (c != NULL && c->source != NULL)
+	if (is_converted(c))
 		(void)iconv(descriptor(c), NULL, NULL, NULL, NULL);
 	return (struct convert){.charset = c};
 }
@@ -119,12 +125,25 @@ convert_piece(struct convert *cv, struct slice in, struct fold *f)
 	return in.n - left;
 }
 
+static bool
+has_high(struct slice s)
+{
+	size_t i;
+
+	for (i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] >= 0x80)
+			return true;
+	return false;
+}
+
 void
 convert_feed(struct convert *cv, struct slice in, struct fold *f)
 {
 	char piece[CHARSET_CARRY_MAX_BYTES + CONVERT_PIECE_BYTES];
 
-	if (cv->charset == NULL || cv->charset->source == NULL) {
+	if (!is_converted(cv->charset)) {	/* what calls itself ASCII and is 8-bit is mostly UTF-8 */
+		if (cv->charset != NULL && cv->charset->source != NULL)
+			cv->is_bad |= has_high(in);
 		fold_feed(f, in);
 		return;
 	}
@@ -148,7 +167,7 @@ convert_end(struct convert *cv, struct fold *f)
 	char out[64], *to = out;	/* some tables hold a character back in case a mark follows */
 	size_t room = sizeof(out);
 
-	if (cv->charset != NULL && cv->charset->source != NULL) {
+	if (is_converted(cv->charset)) {
 		(void)iconv(descriptor(cv->charset), NULL, NULL, &to, &room);
 		fold_feed(f, (struct slice){out, (size_t)(to - out)});
 	}

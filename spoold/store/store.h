@@ -79,6 +79,8 @@ enum store_result store_create(const struct store_host *, struct slice user);
 /* FOUND, ABSENT, LOOKUP_TEMP by looking at directories only; partition_out (static string of host) when FOUND. */
 enum lookup	 store_exists(const struct store_host *, struct slice user, const char **partition_out);
 void		 store_close(struct store *);
+/* Closes what the process keeps open and nobody holds (before a fork, or when a process has been idle). */
+void		 store_drop_cached(void);
 struct slice	 store_user(const struct store *);
 const char	*store_partition(const struct store *);
 
@@ -122,6 +124,7 @@ struct view {
 	uint64_t	modseq;		/* flag changes up to this were told */
 	uint64_t	expunge_modseq;	/* expunges up to this were told */
 	uint32_t	recent_uid;	/* messages with uid >= this are \Recent in this session; 0: none are */
+	bool		claims_recent;	/* view_sync takes the \Recent of new messages too */
 };
 
 struct msg_info {

@@ -1,0 +1,399 @@
+/*
+ * Applies log records to the index, one after the other. Called by catch-up and rebuild, so that a
+ * live change and a replay are the same code. It must never look at a clock, at randomness or at
+ * the order of anything but the log; what a record cannot mean is logged and left out.
+ */
+#include "store/apply.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+
+#include "log.h"
+#include "store/dup.h"
+#include "store/extra.h"
+#include "store/state.h"
+
+static void
+odd(struct index *ix, const struct record *r, const char *why)
+{
+	char type[2] = {(char)r->type, '\0'};
+
+	LOG("warn.store.record", log_str("user", ix->spool->user), log_u64("modseq", r->modseq), log_str("type", type),
+	    log_str("why", why));
+}
+
+static void
+put_body(struct index *ix, const struct scan *s, const struct record *r, uint32_t num, uint32_t uid)
+{
+	struct ix_key k = key_body(r->modseq);
+	struct ix_body b = {.offset = s->body_at, .bytes = r->body_bytes, .segment = s->head.number,
+	    .generation = s->head.generation, .crc = r->body_crc, .num = num, .uid = uid};
+
+	memcpy(b.guid, r->guid, RECORD_ID_BYTES);
+	index_put(ix, &k, &b, sizeof(b));
+}
+
+/* A spool without INBOX takes mail all the same: made from the record alone, so every replay makes the same one. */
+static void
+make_inbox(struct index *ix, const struct record *r, struct slice name, struct mbox *out)
+{
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	char seed[USER_MAX_BYTES + 32];
+	int64_t now_s = r->date_ms / 1000;
+	uint32_t uidvalidity = ix->meta.uidvalidity + 1;
+	unsigned hash_bytes = 0;
+	int n = snprintf(seed, sizeof(seed), "%s %llx", ix->spool->user, (unsigned long long)r->modseq);
+
+	if (EVP_Digest(seed, (size_t)n, hash, &hash_bytes, EVP_sha256(), NULL) != 1)
+		DIE(EXIT_TEMP, "fatal.store.hash", log_str("user", ix->spool->user));
+	if (now_s > uidvalidity && now_s < UID_LAST)
+		uidvalidity = (uint32_t)now_s;
+	mbox_make(ix, hash, name, uidvalidity, USE_NONE, r->modseq, out);
+}
+
+/* The mailbox a delivery goes to: the one of that name now, else INBOX. */
+static void
+resolve(struct index *ix, const struct record *r, struct slice name, struct mbox *out)
+{
+	struct mboxname inbox;
+
+	if (name.n > 0 && name.n <= MBOXNAME_MAX_BYTES && mbox_load_name(ix, name, out))
+		return;
+	mboxname_inbox(slice_of(ix->spool->user), &inbox);
+	if (!mbox_load_name(ix, (struct slice){inbox.s, inbox.n}, out))
+		make_inbox(ix, r, (struct slice){inbox.s, inbox.n}, out);
+}
+
+static void
+apply_message(struct index *ix, const struct scan *s, const struct record *r)
+{
+	struct record_message rm;
+	struct mbox m;
+	struct ix_msg msg = {.modseq = r->modseq, .body_modseq = r->modseq, .size = r->body_bytes, .date_ms = r->date_ms,
+	    .save_ms = r->date_ms, .flags = r->flags};
+
+	if (!record_message_unpack(r->extra, &rm) || rm.naddressees != 1) {
+		odd(ix, r, "extra");
+		return;
+	}
+	resolve(ix, r, rm.addressees[0].mailbox, &m);
+	if (ix->rc != 0)
+		return;
+	if (dup_check(ix, rm.key, m.v.num, r->date_ms, r->modseq)) {
+		LOG("store.duplicate", log_slice("qid", rm.qid), log_str("user", ix->spool->user),
+		    log_u64("modseq", r->modseq));
+		return;
+	}
+	put_body(ix, s, r, m.v.num, r->uid);
+	msg_add(ix, &m, r->uid, &msg);
+	mbox_save(ix, &m);
+}
+
+/* Calls for the live messages of ranges: expunges them. */
+static void
+expunge_ranges(struct index *ix, struct mbox *m, struct extra_ranges *uids, uint64_t modseq)
+{
+	struct uid_range range;
+	struct slice k, v;
+	struct iter it;
+
+	while (extra_range(uids, &range)) {
+		struct ix_key from = key_uid('e', m->v.num, range.lo);
+
+		iter_begin(&it, ix, &from, 5);
+		while (iter_next(&it, &k, &v)) {
+			uint32_t uid = key_get_u32((const unsigned char *)k.p + 5);
+			struct ix_msg msg;
+
+			if (uid > range.hi)
+				break;
+			memcpy(&msg, v.p, sizeof(msg));
+			msg_expunge(ix, m, uid, &msg, modseq);
+		}
+		iter_end(&it);
+	}
+}
+
+static void
+link_entries(struct index *ix, const struct record *r, struct extra_link *l, struct mbox *m)
+{
+	int bits[STORE_KEYWORDS_MAX];
+	uint32_t nbits = 0;
+	struct slice name;
+	struct extra_entry e;
+
+	while (nbits < STORE_KEYWORDS_MAX && extra_keyword(&l->keywords, &name))
+		bits[nbits++] = keyword_make(ix, name);
+	while (extra_entry(l, &e)) {
+		struct ix_key k = key_body(e.body_modseq);
+		struct ix_msg msg = {.modseq = r->modseq, .body_modseq = e.body_modseq, .date_ms = e.date_ms,
+		    .save_ms = r->date_ms, .flags = e.flags};
+		struct ix_body b;
+
+		if (!index_get_fixed(ix, &k, &b, sizeof(b))) {
+			odd(ix, r, "body");	/* its own record was damaged: nobody else is renumbered */
+			continue;
+		}
+		msg.size = b.bytes;
+		for (uint8_t i = 0; i < e.nkeywords; i++)
+			if (e.keywords[i] < nbits && bits[e.keywords[i]] >= 0)
+				msg.keywords[bits[e.keywords[i]] / 64] |= 1ULL << (bits[e.keywords[i]] % 64);
+		msg_add(ix, m, e.uid, &msg);
+	}
+}
+
+static void
+apply_link(struct index *ix, const struct record *r)
+{
+	static const unsigned char none[RECORD_ID_BYTES];
+	struct extra_link l;
+	struct mbox to, from;
+
+	if (!extra_unpack_link(r->extra, &l)) {
+		odd(ix, r, "extra");
+		return;
+	}
+	if (!mbox_load(ix, r->mailbox, &to)) {
+		if (l.create.name.n == 0 || ix->rc != 0) {
+			odd(ix, r, "mailbox");
+			return;
+		}
+		mbox_make(ix, r->mailbox, l.create.name, l.create.uidvalidity, l.create.use, r->modseq, &to);
+	}
+	link_entries(ix, r, &l, &to);
+	if (memcmp(l.source, r->mailbox, RECORD_ID_BYTES) == 0)
+		expunge_ranges(ix, &to, &l.expunged, r->modseq);
+	else if (memcmp(l.source, none, RECORD_ID_BYTES) != 0 && mbox_load(ix, l.source, &from)) {
+		expunge_ranges(ix, &from, &l.expunged, r->modseq);
+		mbox_save(ix, &from);
+	}
+	mbox_save(ix, &to);
+}
+
+static void
+change_flags(struct ix_msg *msg, enum flag_op op, uint32_t flags, const uint64_t *keywords)
+{
+	switch (op) {
+	case FLAGS_SET:
+		msg->flags = flags;
+		memcpy(msg->keywords, keywords, sizeof(msg->keywords));
+		break;
+	case FLAGS_ADD:
+		msg->flags |= flags;
+		msg->keywords[0] |= keywords[0];
+		msg->keywords[1] |= keywords[1];
+		break;
+	case FLAGS_REMOVE:
+		msg->flags &= ~flags;
+		msg->keywords[0] &= ~keywords[0];
+		msg->keywords[1] &= ~keywords[1];
+		break;
+	}
+}
+
+static void
+apply_flags(struct index *ix, const struct record *r)
+{
+	uint64_t keywords[2] = {0, 0};
+	struct extra_flags f;
+	struct uid_range range;
+	struct slice name, k, v;
+	struct mbox m;
+	struct iter it;
+
+	if (!extra_unpack_flags(r->extra, &f) || !mbox_load(ix, r->mailbox, &m)) {
+		odd(ix, r, "extra");
+		return;
+	}
+	while (extra_keyword(&f.keywords, &name)) {
+		int bit = f.op == FLAGS_REMOVE ? keyword_find(ix, name) : keyword_make(ix, name);
+
+		if (bit >= 0)
+			keywords[bit / 64] |= 1ULL << (bit % 64);
+	}
+	while (extra_range(&f.uids, &range)) {
+		struct ix_key from = key_uid('e', m.v.num, range.lo);
+
+		iter_begin(&it, ix, &from, 5);
+		while (iter_next(&it, &k, &v)) {
+			uint32_t uid = key_get_u32((const unsigned char *)k.p + 5);
+			struct ix_msg msg;
+
+			if (uid > range.hi)
+				break;
+			memcpy(&msg, v.p, sizeof(msg));
+			change_flags(&msg, f.op, f.flags, keywords);
+			msg_change(ix, &m, uid, &msg, r->modseq);
+		}
+		iter_end(&it);
+	}
+	mbox_save(ix, &m);
+}
+
+static void
+apply_expunge(struct index *ix, const struct record *r)
+{
+	struct extra_ranges uids;
+	struct mbox m;
+
+	if (!extra_unpack_ranges(r->extra, &uids) || !mbox_load(ix, r->mailbox, &m)) {
+		odd(ix, r, "extra");
+		return;
+	}
+	expunge_ranges(ix, &m, &uids, r->modseq);
+	mbox_save(ix, &m);
+}
+
+static void
+apply_create(struct index *ix, const struct record *r)
+{
+	struct extra_create c;
+	struct mbox m;
+
+	if (!extra_unpack_create(r->extra, &c) || c.name.n == 0 || c.name.n > MBOXNAME_MAX_BYTES) {
+		odd(ix, r, "extra");
+		return;
+	}
+	if (mbox_load(ix, r->mailbox, &m) || mbox_load_name(ix, c.name, &m)) {
+		odd(ix, r, "exists");
+		return;
+	}
+	mbox_make(ix, r->mailbox, c.name, c.uidvalidity, c.use, r->modseq, &m);
+}
+
+static void
+apply_rename(struct index *ix, const struct record *r)
+{
+	struct extra_rename e;
+	unsigned char id[RECORD_ID_BYTES];
+	struct slice name;
+	struct mbox m;
+
+	if (!extra_unpack_rename(r->extra, &e)) {
+		odd(ix, r, "extra");
+		return;
+	}
+	while (extra_pair(&e, id, &name))
+		if (mbox_load(ix, id, &m) && !m.v.is_deleted)
+			mbox_rename(ix, &m, name);
+}
+
+static void
+apply_delete(struct index *ix, const struct record *r)
+{
+	struct uid_range all = {1, UINT32_MAX};
+	struct buf b = buf_make(16);
+	struct extra_ranges uids = {.r = &all, .n = 1};
+	struct ix_key k;
+	struct mbox m;
+
+	if (!mbox_load(ix, r->mailbox, &m) || m.v.is_deleted) {
+		odd(ix, r, "mailbox");
+		return;
+	}
+	extra_pack_ranges(&b, &uids);
+	if (extra_unpack_ranges(buf_slice(&b), &uids))
+		expunge_ranges(ix, &m, &uids, r->modseq);
+	buf_free(&b);
+	k = key_name('n', (struct slice){m.name.s, m.name.n});
+	index_delete(ix, &k);
+	m.v.is_deleted = 1;
+	m.v.highestmodseq = r->modseq;
+	ix->meta.nmailboxes--;
+	mbox_save(ix, &m);
+}
+
+static void
+apply_subscribe(struct index *ix, const struct record *r)
+{
+	struct slice name;
+	struct ix_key k;
+	bool on;
+
+	if (!extra_unpack_subscribe(r->extra, &name, &on) || name.n > MBOXNAME_MAX_BYTES) {
+		odd(ix, r, "extra");
+		return;
+	}
+	k = key_name('s', name);
+	if (on)
+		index_put(ix, &k, name.p, name.n);
+	else
+		index_delete(ix, &k);
+}
+
+static void
+apply_recent(struct index *ix, const struct record *r)
+{
+	struct mbox m;
+
+	if (!mbox_load(ix, r->mailbox, &m) || r->uid <= m.v.recent_uid)
+		return;
+	m.v.recent_uid = r->uid;
+	mbox_save(ix, &m);
+}
+
+static void
+apply_void(struct index *ix, const struct record *r)
+{
+	struct unpack u = unpack_make(r->extra.p, r->extra.n);
+	uint64_t modseq = unpack_u64(&u);
+	struct ix_key k = key_body(modseq);
+	struct ix_body b;
+	struct ix_msg msg;
+	struct mbox m;
+
+	if (!unpack_end(&u)) {
+		odd(ix, r, "extra");
+		return;
+	}
+	if (!index_get_fixed(ix, &k, &b, sizeof(b)) || b.num == 0 || !dup_void(ix, modseq))
+		return;
+	if (!msg_load(ix, b.num, b.uid, &msg) || msg.body_modseq != modseq || !mbox_load_num(ix, b.num, &m))
+		return;
+	msg_expunge(ix, &m, b.uid, &msg, r->modseq);
+	mbox_save(ix, &m);
+}
+
+void
+apply_record(struct index *ix, const struct scan *s, const struct record *r)
+{
+	switch (r->type) {
+	case RECORD_MESSAGE:
+		apply_message(ix, s, r);
+		break;
+	case RECORD_BODY:
+		put_body(ix, s, r, 0, 0);
+		break;
+	case RECORD_LINK:
+		apply_link(ix, r);
+		break;
+	case RECORD_FLAGS:
+		apply_flags(ix, r);
+		break;
+	case RECORD_EXPUNGE:
+		apply_expunge(ix, r);
+		break;
+	case RECORD_CREATE:
+		apply_create(ix, r);
+		break;
+	case RECORD_RENAME:
+		apply_rename(ix, r);
+		break;
+	case RECORD_DELETE:
+		apply_delete(ix, r);
+		break;
+	case RECORD_SUBSCRIBE:
+		apply_subscribe(ix, r);
+		break;
+	case RECORD_RECENT:
+		apply_recent(ix, r);
+		break;
+	case RECORD_VOID:
+		apply_void(ix, r);
+		break;
+	case RECORD_SEGMENT:
+	case RECORD_FENCE:
+	case RECORD_SEALED:
+		break;
+	}
+}

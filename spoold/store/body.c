@@ -1,0 +1,175 @@
+/*
+ * Message bodies: finding, checking and opening them. Called for every message read and, rarely, to
+ * see whether a delivery's first copy is sound. A record whose checksum fails is never served; one
+ * that was checked in this process is not read through again.
+ */
+#include "store/body.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "store/store_impl.h"
+
+#define PIECE_BYTES	(256 * 1024)
+#define CHECKED_MAX	1024	/* remembered as checked: a client fetches a large body in parts */
+#define MOVED_TRIES	3	/* compaction does not move a record so often in between */
+
+/* The salt is random for each segment file and generation: with the offset it names a record. */
+static struct checked {
+	uint32_t	salt;
+	uint64_t	offset, modseq;
+} checked[CHECKED_MAX];
+
+static struct checked *
+checked_place(uint32_t salt, uint64_t offset)
+{
+	return &checked[(salt ^ offset ^ offset >> 12) % CHECKED_MAX];
+}
+
+/* Reads exactly n bytes. False: not there (errno 0) or an error. */
+static bool
+read_at(int fd, char *p, size_t n, uint64_t at)
+{
+	while (n > 0) {
+		ssize_t got = pread(fd, p, n, (off_t)at);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got == 0)
+			errno = 0;
+		if (got <= 0)
+			return false;
+		p += got;
+		at += (uint64_t)got;
+		n -= (size_t)got;
+	}
+	return true;
+}
+
+static bool
+sum_is(int fd, uint32_t salt, uint64_t at, uint64_t n, uint32_t want)
+{
+	static char piece[PIECE_BYTES];
+	uint32_t crc = salt;
+
+	while (n > 0) {
+		size_t now = n < sizeof(piece) ? (size_t)n : sizeof(piece);
+
+		if (!read_at(fd, piece, now, at))
+			return false;
+		crc = record_crc(crc, (struct slice){piece, now});
+		at += now;
+		n -= now;
+	}
+	errno = 0;
+	return crc == want;
+}
+
+/* Trailer, header and body of the record. False with errno 0: damaged. */
+static bool
+check(int fd, uint32_t salt, uint64_t modseq, const struct ix_body *b)
+{
+	char line[RECORD_TRAILER_BYTES];
+	struct record t = {0}, h;
+	struct buf head = buf_make(RECORD_HEADER_BYTES + RECORD_EXTRA_MAX_BYTES);
+	size_t need, n;
+	bool ok = false;
+
+	if (!read_at(fd, line, sizeof(line), b->offset + b->bytes))
+		return false;
+	errno = 0;
+	if (record_parse_trailer((struct slice){line, sizeof(line)}, salt, &t) != PARSE_OK || t.start > b->offset ||
+	    b->offset - t.start < RECORD_HEADER_BYTES || b->offset - t.start > head.cap)
+		return false;
+	n = (size_t)(b->offset - t.start);
+	if (read_at(fd, buf_room(&head, n), n, t.start)) {
+		errno = 0;
+		ok = record_parse_head((struct slice){head.p, n}, salt, &h, &need) == PARSE_OK && need == n &&
+		    h.modseq == modseq && h.body_bytes == b->bytes && h.header_crc == t.header_crc &&
+		    t.body_crc == b->crc;
+	}
+	buf_free(&head);
+	return ok && sum_is(fd, salt, b->offset, b->bytes, b->crc);
+}
+
+enum body_state
+body_open(struct spool *s, uint64_t modseq, const struct ix_body *b, int *fd_out)
+{
+	char name[SEGMENT_NAME_BYTES];
+	struct segment_head head;
+	enum body_state state = BODY_GOOD;
+	struct checked *c;
+	int fd;
+
+	segment_name(b->segment, name);
+	if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		state = errno == ENOENT ? BODY_DAMAGED : BODY_ERROR;
+	else if (segment_read(fd, &head) != 0)
+		state = errno == EBADMSG ? BODY_DAMAGED : BODY_ERROR;
+	else if (head.generation != b->generation)
+		state = BODY_MOVED;
+	else {
+		c = checked_place(head.salt, b->offset);
+		if (c->salt != head.salt || c->offset != b->offset || c->modseq != modseq) {
+			if (check(fd, head.salt, modseq, b))
+				*c = (struct checked){head.salt, b->offset, modseq};
+			else
+				state = errno == 0 || errno == EIO ? BODY_DAMAGED : BODY_ERROR;
+		}
+	}
+	if (state == BODY_GOOD) {
+		*fd_out = fd;
+		return state;
+	}
+	if (state != BODY_MOVED)
+		LOG("warn.store.body", log_str("user", s->user), log_u64("segment", b->segment), log_u64("offset", b->offset),
+		    log_u64("modseq", modseq), log_str("why", state == BODY_DAMAGED ? "damaged" : strerror(errno)));
+	if (fd >= 0)
+		close(fd);
+	return state;
+}
+
+bool
+body_is_whole(struct index *ix, uint64_t modseq)
+{
+	struct ix_key k = key_body(modseq);
+	struct ix_body b;
+	int fd;
+
+	if (!index_get_fixed(ix, &k, &b, sizeof(b)) || body_open(ix->spool, modseq, &b, &fd) != BODY_GOOD)
+		return false;
+	close(fd);
+	return true;
+}
+
+enum store_result
+store_body_open(struct store *s, const struct msg_info *msg, int *fd_out, uint64_t *offset_out)
+{
+	struct ix_key k = key_body(msg->body.modseq);
+	struct ix_body b = {.offset = msg->body.offset, .bytes = msg->size, .segment = msg->body.segment,
+	    .generation = msg->body.generation, .crc = msg->body.crc};
+	enum store_result r;
+
+	for (int i = 0; i < MOVED_TRIES; i++) {
+		switch (body_open(s->ix.spool, msg->body.modseq, &b, fd_out)) {
+		case BODY_GOOD:
+			*offset_out = b.offset;
+			return STORE_OK;
+		case BODY_DAMAGED:
+			return STORE_DAMAGED;
+		case BODY_ERROR:
+			return STORE_TEMP;
+		case BODY_MOVED:
+			break;
+		}
+		if ((r = store_read_begin(s)) != STORE_OK)
+			return r;
+		if (!index_get_fixed(&s->ix, &k, &b, sizeof(b)))
+			b.generation = UINT32_MAX;
+		if ((r = index_end(&s->ix)) != STORE_OK)
+			return r;
+	}
+	return STORE_TEMP;
+}

@@ -1,0 +1,19 @@
+/*
+ * Message bodies in the log: read only when the record's checksums hold.
+ */
+#ifndef TS_STORE_BODY_H
+#define TS_STORE_BODY_H
+
+#include "store/index.h"
+
+enum body_state { BODY_GOOD, BODY_MOVED, BODY_DAMAGED, BODY_ERROR };
+
+/*
+ * Opens the segment and checks that the record of that modseq is there, whole, with that body.
+ * BODY_GOOD: the descriptor is the caller's. BODY_MOVED: the segment has another generation: look up again.
+ */
+enum body_state	body_open(struct spool *, uint64_t modseq, const struct ix_body *, int *fd_out);
+/* In an index transaction: is the body of that modseq there and whole? */
+bool		body_is_whole(struct index *, uint64_t modseq);
+
+#endif

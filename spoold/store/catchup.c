@@ -1,0 +1,71 @@
+/*
+ * Bringing the index up to the log's end. Called in a write transaction by whoever needs the index,
+ * and by a rebuild for all of the log.
+ */
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "log.h"
+#include "store/apply.h"
+
+static enum store_result
+fail(struct index *ix)
+{
+	LOG("warn.store.log", log_str("user", ix->spool->user), log_u64("segment", ix->meta.segment),
+	    log_str("step", "replay"), log_str("why", strerror(errno)));
+	/* The log is not the one the index was made from. */
+	if (errno == ENOENT || errno == EBADMSG)
+		ix->is_bad = true;
+	return STORE_TEMP;
+}
+
+bool
+index_is_behind(struct index *ix)
+{
+	struct spool *s = ix->spool;
+	struct stat st;
+
+	if (spool_follow(s) != 0 || fstat(s->read_fd, &st) != 0)
+		return true;	/* who catches up will say what is wrong */
+	return ix->meta.segment != s->head.number || ix->meta.offset != (uint64_t)st.st_size;
+}
+
+enum store_result
+index_catch_up(struct index *ix, bool *more_out)
+{
+	struct ix_meta *m = &ix->meta;
+	enum scan_got got;
+	struct record r;
+	struct scan scan;
+	uint64_t before = m->offset;
+	uint32_t n = 0;
+
+	*more_out = false;
+	if (!index_is_behind(ix))
+		return STORE_OK;
+	got = scan_begin(&scan, ix->spool->dir_fd, ix->spool->user, m->segment, m->offset, false);
+	while (got == SCAN_RECORD && n < CATCH_UP_RECORDS && ix->rc == 0 &&
+	    (got = scan_next(&scan, &r)) == SCAN_RECORD) {
+		apply_record(ix, &scan, &r);
+		if (scan.head.number != m->segment)
+			before = scan.head.bytes;
+		m->replay_records++;
+		m->replay_bytes += scan.at > before ? scan.at - before : 0;
+		before = scan.at;
+		m->segment = scan.head.number;
+		m->offset = scan.at;
+		m->next_modseq = r.next_modseq;
+		m->next_uid = r.next_uid;
+		m->last_epoch = r.epoch;
+		n++;
+	}
+	*more_out = got == SCAN_RECORD && n == CATCH_UP_RECORDS;
+	if (got == SCAN_ERROR) {
+		enum store_result bad = fail(ix);
+
+		scan_end(&scan);
+		return bad;
+	}
+	scan_end(&scan);
+	return STORE_OK;
+}

@@ -1,0 +1,264 @@
+/*
+ * The LMDB environment under the index: opening, transactions, entries. Called by everything in the
+ * store that reads or changes mailbox state. Never synced, never without its locks (MDB_NOLOCK), no
+ * writeable map; a transaction never outlives a call into the store.
+ */
+#include "store/index.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define READERS_MAX	256	/* processes that may have one user's index open */
+
+struct ix_key
+key_name(char kind, struct slice name)
+{
+	struct ix_key k = key_of(kind);
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+
+	if (name.n <= IX_NAME_MAX) {
+		key_add(&k, name.p, name.n);
+		return k;
+	}
+	if (EVP_Digest(name.p, name.n, hash, &n, EVP_sha256(), NULL) != 1)
+		DIE(EXIT_TEMP, "fatal.store.hash", log_slice("name", name));
+	key_add(&k, name.p, IX_NAME_PLAIN);
+	key_add(&k, hash, n);
+	return k;
+}
+
+int
+index_open_env(struct index *ix, const char *path)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int dead, rc;
+
+	if ((rc = mdb_env_create(&ix->env)) != 0)
+		return rc;
+	if ((rc = mdb_env_set_mapsize(ix->env, ix->spool->host->map_bytes / page * page)) == 0 &&
+	    (rc = mdb_env_set_maxreaders(ix->env, READERS_MAX)) == 0 &&
+	    (rc = mdb_env_open(ix->env, path, MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOTLS, 0600)) == 0 &&
+	    (rc = mdb_reader_check(ix->env, &dead)) == 0) {
+		/* The unnamed tree has a fixed handle; any transaction may open it. */
+		MDB_txn *txn;
+
+		if ((rc = mdb_txn_begin(ix->env, NULL, MDB_RDONLY, &txn)) == 0) {
+			rc = mdb_dbi_open(txn, NULL, 0, &ix->dbi);
+			mdb_txn_abort(txn);
+		}
+	}
+	if (rc != 0)
+		index_close_env(ix);
+	return rc;
+}
+
+void
+index_close_env(struct index *ix)
+{
+	if (ix->reader != NULL)
+		mdb_txn_abort(ix->reader);
+	if (ix->env != NULL)
+		mdb_env_close(ix->env);
+	ix->reader = NULL;
+	ix->env = NULL;
+}
+
+void
+index_close(struct index *ix)
+{
+	if (ix->txn != NULL)
+		(void)index_end(ix);
+	index_close_env(ix);
+}
+
+/* One place decides what an LMDB error means. */
+static enum store_result
+fail(struct index *ix, int rc)
+{
+	const char *user = ix->spool->user;
+
+	switch (rc) {
+	case MDB_MAP_FULL:
+		LOG("warn.index.full", log_str("user", user), log_str("raise", "map_bytes"),
+		    log_u64("bytes", ix->spool->host->map_bytes));
+		break;
+	case ENOSPC:
+	case EDQUOT:
+	case EIO:
+	case MDB_READERS_FULL:
+	case MDB_TXN_FULL:
+	case MDB_MAP_RESIZED:
+		LOG("warn.index.write", log_str("user", user), log_str("why", mdb_strerror(rc)));
+		break;
+	default:
+		LOG("warn.index.bad", log_str("user", user), log_str("why", mdb_strerror(rc)));
+		ix->is_bad = true;
+		break;
+	}
+	return STORE_TEMP;
+}
+
+enum store_result
+index_begin(struct index *ix, bool is_write)
+{
+	struct ix_key key = key_of('A');
+	struct slice meta;
+
+	assert(ix->txn == NULL);
+	ix->rc = 0;
+	ix->is_write = is_write;
+	if (is_write)
+		ix->rc = mdb_txn_begin(ix->env, NULL, 0, &ix->txn);
+	else if (ix->reader == NULL) {
+		if ((ix->rc = mdb_txn_begin(ix->env, NULL, MDB_RDONLY, &ix->reader)) == 0)
+			ix->txn = ix->reader;
+	} else if ((ix->rc = mdb_txn_renew(ix->reader)) == 0)
+		ix->txn = ix->reader;
+	if (ix->rc != 0) {
+		ix->txn = NULL;
+		return fail(ix, ix->rc);
+	}
+	/* None in a new environment; one of another size is another schema's. Both read as version 0. */
+	ix->meta = (struct ix_meta){0};
+	if (index_get(ix, &key, &meta) && meta.n == sizeof(ix->meta))
+		memcpy(&ix->meta, meta.p, meta.n);
+	return STORE_OK;
+}
+
+enum store_result
+index_end(struct index *ix)
+{
+	if (ix->is_write)
+		mdb_txn_abort(ix->txn);
+	else
+		mdb_txn_reset(ix->reader);
+	ix->txn = NULL;
+	return ix->rc == 0 ? STORE_OK : fail(ix, ix->rc);
+}
+
+enum store_result
+index_commit(struct index *ix)
+{
+	struct ix_key key = key_of('A');
+
+	assert(ix->is_write);
+	index_put(ix, &key, &ix->meta, sizeof(ix->meta));
+	if (ix->rc != 0)
+		return index_end(ix);
+	ix->rc = mdb_txn_commit(ix->txn);
+	ix->txn = NULL;
+	return ix->rc == 0 ? STORE_OK : fail(ix, ix->rc);
+}
+
+static MDB_val
+val_of(const void *p, size_t n)
+{
+	return (MDB_val){n, (void *)(uintptr_t)p};
+}
+
+bool
+index_get(struct index *ix, const struct ix_key *key, struct slice *out)
+{
+	MDB_val k = val_of(key->p, key->n), v;
+	int rc;
+
+	if (ix->rc != 0)
+		return false;
+	if ((rc = mdb_get(ix->txn, ix->dbi, &k, &v)) != 0) {
+		if (rc != MDB_NOTFOUND)
+			ix->rc = rc;
+		return false;
+	}
+	*out = (struct slice){v.mv_data, v.mv_size};
+	return true;
+}
+
+bool
+index_get_fixed(struct index *ix, const struct ix_key *key, void *out, size_t n)
+{
+	struct slice v;
+
+	if (!index_get(ix, key, &v))
+		return false;
+	if (v.n != n) {
+		ix->rc = MDB_CORRUPTED;
+		return false;
+	}
+	memcpy(out, v.p, n);
+	return true;
+}
+
+void
+index_put(struct index *ix, const struct ix_key *key, const void *p, size_t n)
+{
+	MDB_val k = val_of(key->p, key->n), v = val_of(p, n);
+
+	if (ix->rc == 0)
+		ix->rc = mdb_put(ix->txn, ix->dbi, &k, &v, 0);
+}
+
+void
+index_delete(struct index *ix, const struct ix_key *key)
+{
+	MDB_val k = val_of(key->p, key->n);
+	int rc;
+
+	if (ix->rc == 0 && (rc = mdb_del(ix->txn, ix->dbi, &k, NULL)) != 0 && rc != MDB_NOTFOUND)
+		ix->rc = rc;
+}
+
+void
+iter_begin(struct iter *it, struct index *ix, const struct ix_key *from, size_t prefix)
+{
+	*it = (struct iter){.ix = ix, .at = *from, .prefix = prefix};
+	if (ix->rc == 0)
+		ix->rc = mdb_cursor_open(ix->txn, ix->dbi, &it->cursor);
+}
+
+/*
+ * In a write transaction the tree may have moved under the cursor: it looks for the smallest key
+ * above the last one, which is that key and a zero byte.
+ */
+bool
+iter_next(struct iter *it, struct slice *key_out, struct slice *value_out)
+{
+	struct index *ix = it->ix;
+	MDB_val k = val_of(it->at.p, it->at.n), v;
+	int rc;
+
+	if (ix->rc != 0 || it->cursor == NULL)
+		return false;
+	if (it->is_begun && !ix->is_write)
+		rc = mdb_cursor_get(it->cursor, &k, &v, MDB_NEXT);
+	else
+		rc = mdb_cursor_get(it->cursor, &k, &v, MDB_SET_RANGE);
+	if (rc != 0) {
+		if (rc != MDB_NOTFOUND)
+			ix->rc = rc;
+		return false;
+	}
+	if (k.mv_size < it->prefix || k.mv_size >= IX_KEY_MAX || memcmp(k.mv_data, it->at.p, it->prefix) != 0)
+		return false;
+	it->is_begun = true;
+	if (ix->is_write) {
+		memcpy(it->at.p, k.mv_data, k.mv_size);
+		it->at.p[k.mv_size] = 0;
+		it->at.n = k.mv_size + 1;
+	}
+	*key_out = (struct slice){k.mv_data, k.mv_size};
+	*value_out = (struct slice){v.mv_data, v.mv_size};
+	return true;
+}
+
+void
+iter_end(struct iter *it)
+{
+	if (it->cursor != NULL)
+		mdb_cursor_close(it->cursor);
+	it->cursor = NULL;
+}

@@ -1,0 +1,78 @@
+/*
+ * The index of one user: an LMDB environment, derived from the log, committed without sync. At most
+ * one transaction at a time. The first LMDB error inside a transaction sticks (rc): later reads find
+ * nothing and later writes do nothing, and who began it asks once, at its end.
+ */
+#ifndef TS_STORE_INDEX_H
+#define TS_STORE_INDEX_H
+
+#include <lmdb.h>
+
+#include "store/schema.h"
+#include "store/spool.h"
+
+struct index {
+	struct spool	*spool;		/* borrowed */
+	MDB_env		*env;
+	MDB_dbi		 dbi;
+	MDB_txn		*txn;		/* the one begun, else NULL */
+	MDB_txn		*reader;	/* kept between reads, reset */
+	bool		 is_write;
+	int		 rc;		/* first failure of this transaction */
+	bool		 is_bad;	/* not to be used any more: rebuild */
+	struct ix_meta	 meta;		/* as of the transaction; stored by index_commit */
+};
+
+/*
+ * Opens the user's index, or makes it anew from checkpoint and log; one whose file is bad_inode (0:
+ * none) was found damaged and is not opened again. STORE_OK or STORE_TEMP (logged).
+ */
+enum store_result index_open(struct index *, struct spool *, uint64_t bad_inode);
+void		 index_close(struct index *);
+
+/* STORE_OK or STORE_TEMP. */
+enum store_result index_begin(struct index *, bool is_write);
+/* Ends a read transaction, or drops a write transaction. What rc says: STORE_OK or STORE_TEMP (logged). */
+enum store_result index_end(struct index *);
+/* Commits. STORE_TEMP: nothing of it is in the index. */
+enum store_result index_commit(struct index *);
+
+/* True when it is there; the slice is LMDB's and good until the next write or the end. */
+bool		 index_get(struct index *, const struct ix_key *, struct slice *out);
+/* True when it is there and exactly n bytes, which are copied. */
+bool		 index_get_fixed(struct index *, const struct ix_key *, void *out, size_t n);
+void		 index_put(struct index *, const struct ix_key *, const void *, size_t);
+void		 index_delete(struct index *, const struct ix_key *);
+
+/*
+ * Entries in order from a key on, as long as they begin with its first prefix bytes. In a write
+ * transaction entries may be put and deleted meanwhile.
+ */
+struct iter {
+	struct index	*ix;
+	MDB_cursor	*cursor;
+	struct ix_key	 at;
+	size_t		 prefix;
+	bool		 is_begun;
+};
+void		 iter_begin(struct iter *, struct index *, const struct ix_key *from, size_t prefix);
+/* The next entry; key points at the whole key. */
+bool		 iter_next(struct iter *, struct slice *key_out, struct slice *value_out);
+void		 iter_end(struct iter *);
+
+/*
+ * catchup.c: applies what the log has beyond the index, at most CATCH_UP_RECORDS; *more_out: there was
+ * more than that. In a write transaction. STORE_OK or STORE_TEMP (logged).
+ */
+#define CATCH_UP_RECORDS	10000	/* what a transaction holds in memory stays bounded */
+enum store_result index_catch_up(struct index *, bool *more_out);
+/* In any transaction: is there anything to catch up with? (One fstat, one faccessat.) */
+bool		 index_is_behind(struct index *);
+
+/* index.c, for rebuild.c: opens the environment at path (its directory exists). An LMDB or errno code. */
+int		 index_open_env(struct index *, const char *path);
+void		 index_close_env(struct index *);
+/* rebuild.c: a checkpoint where replay has become long; in no transaction. Failure is only logged. */
+void		 index_checkpoint(struct index *);
+
+#endif

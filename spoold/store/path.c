@@ -1,0 +1,171 @@
+/*
+ * Partition, hash and user directories of the active spool and of the index. Called by the log
+ * cache, by who makes a spool and by who rebuilds an index. Never follows a symbolic link in a last
+ * component, and user names come here only after user_is_valid.
+ */
+#include "store/path.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "log.h"
+
+#define CLAIM_TRIES	100	/* the directory was renamed into place under us so often: somebody is not well */
+
+static unsigned
+hash_of(struct slice user)
+{
+	return ~record_crc(UINT32_MAX, user) & 0xff;
+}
+
+int
+path_user(const char *dir, const char *partition, const char *prefix, struct slice user, char *out)
+{
+	int n = snprintf(out, PATH_MAX, "%s/%s/%02x/%s%.*s", dir, partition, hash_of(user), prefix, (int)user.n, user.p);
+
+	if (n < 0 || n >= PATH_MAX) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return 0;
+}
+
+int
+path_sync_parent(const char *path)
+{
+	char parent[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	int fd, r, saved;
+
+	if (slash == NULL || (size_t)snprintf(parent, sizeof(parent), "%.*s/", (int)(slash - path), path) >= sizeof(parent)) {
+		errno = EINVAL;
+		return -1;
+	}
+	if ((fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return -1;
+	r = fsync(fd);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return r;
+}
+
+static int
+make_one(const char *path)
+{
+	if (mkdir(path, 0700) == 0)
+		return path_sync_parent(path);
+	return errno == EEXIST ? 0 : -1;
+}
+
+int
+path_make_parents(const char *dir, const char *partition, struct slice user)
+{
+	char path[PATH_MAX];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s/%02x", dir, partition, hash_of(user)) >= sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (access(path, F_OK) == 0)
+		return 0;
+	if (make_one(dir) != 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/%s", dir, partition);
+	if (make_one(path) != 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/%s/%02x", dir, partition, hash_of(user));
+	return make_one(path);
+}
+
+/* Unlinks the plain files of an open directory. */
+static void
+empty_dir(int fd)
+{
+	int dup_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = dup_fd < 0 ? NULL : fdopendir(dup_fd);
+	const struct dirent *e;
+
+	if (d == NULL) {
+		if (dup_fd >= 0)
+			close(dup_fd);
+		return;
+	}
+	while ((e = readdir(d)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			unlinkat(fd, e->d_name, 0);
+	closedir(d);
+}
+
+int
+path_claim(const char *path)
+{
+	struct stat ours, there;
+
+	for (int i = 0; i < CLAIM_TRIES; i++) {
+		int fd;
+
+		if (mkdir(path, 0700) != 0 && errno != EEXIST)
+			return -1;
+		if ((fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0) {
+			if (errno == ENOENT)
+				continue;
+			return -1;
+		}
+		while (flock(fd, LOCK_EX) != 0)
+			if (errno != EINTR) {
+				close(fd);
+				return -1;
+			}
+		if (fstat(fd, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino &&
+		    ours.st_dev == there.st_dev) {
+			empty_dir(fd);
+			return fd;
+		}
+		close(fd);	/* who had it renamed it into place: start over */
+	}
+	errno = EBUSY;
+	return -1;
+}
+
+int
+path_remove(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -1;
+	empty_dir(fd);
+	close(fd);
+	return rmdir(path);
+}
+
+enum lookup
+store_exists(const struct store_host *host, struct slice user, const char **partition_out)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (!user_is_valid(user))
+		return ABSENT;
+	for (size_t i = 0; host->partitions[i] != NULL; i++) {
+		if (path_user(host->active_dir, host->partitions[i], "", user, path) != 0)
+			return LOOKUP_TEMP;
+		if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+			*partition_out = host->partitions[i];
+			return FOUND;
+		}
+		if (errno != ENOENT && errno != ENOTDIR) {
+			LOG("warn.store.path", log_slice("user", user), log_str("partition", host->partitions[i]),
+			    log_str("why", strerror(errno)));
+			return LOOKUP_TEMP;
+		}
+	}
+	return ABSENT;
+}

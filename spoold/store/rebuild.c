@@ -1,0 +1,308 @@
+/*
+ * Opening a user's index: used as it is when it names this epoch, this log and its own file, else
+ * made anew from checkpoint and log under another name and renamed in. Called when a store is
+ * opened. A bad one is renamed away first and then removed; at most one rebuild a core runs on a host.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "store/checkpoint.h"
+#include "store/index.h"
+#include "store/path.h"
+
+#define OPEN_TRIES	10	/* others make and remove the same index */
+
+static enum store_result
+fail(const struct spool *s, const char *step, const char *why)
+{
+	LOG("warn.index.open", log_str("user", s->user), log_str("step", step), log_str("why", why));
+	return STORE_TEMP;
+}
+
+static uint64_t
+inode_of(const char *dir)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/data.mdb", dir) >= sizeof(path) || stat(path, &st) != 0)
+		return 0;
+	return (uint64_t)st.st_ino;
+}
+
+/* The salt of the log's first segment names the log. 0, or -1 with errno. */
+static int
+first_salt(const struct spool *s, uint32_t *salt_out)
+{
+	char name[SEGMENT_NAME_BYTES];
+	struct segment_head head = s->head;
+	int fd, r = 0;
+
+	if (s->head.number != 1) {
+		segment_name(1, name);
+		if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+			return -1;
+		r = segment_read(fd, &head);
+		close(fd);
+	}
+	*salt_out = head.salt;
+	return r;
+}
+
+static bool
+is_within_log(const struct spool *s, uint32_t segment, uint64_t offset)
+{
+	char name[SEGMENT_NAME_BYTES];
+	struct stat st;
+
+	segment_name(segment, name);
+	return fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && offset <= (uint64_t)st.st_size;
+}
+
+/* FOUND: open and to be trusted. ABSENT: there is none, or not one to be trusted. */
+static enum lookup
+try_existing(struct index *ix, const char *path, uint32_t salt, uint64_t bad_inode)
+{
+	uint64_t inode = inode_of(path);
+	bool ok;
+	int rc;
+
+	if (inode == 0 || inode == bad_inode)
+		return ABSENT;
+	rc = index_open_env(ix, path);
+	if (rc == EMFILE || rc == ENFILE || rc == ENOMEM || rc == EAGAIN || rc == ENOSPC || rc == MDB_READERS_FULL) {
+		fail(ix->spool, "open", mdb_strerror(rc));
+		return LOOKUP_TEMP;
+	}
+	if (rc != 0)
+		return ABSENT;
+	if (index_begin(ix, false) != STORE_OK) {
+		index_close_env(ix);
+		return ABSENT;
+	}
+	ok = ix->meta.version == SCHEMA_VERSION && ix->meta.epoch == ix->spool->host->epoch && ix->meta.salt == salt &&
+	    ix->meta.inode == inode && is_within_log(ix->spool, ix->meta.segment, ix->meta.offset);
+	if (index_end(ix) == STORE_OK && ok)
+		return FOUND;
+	index_close_env(ix);
+	return ABSENT;
+}
+
+/* Holds one of as many slots as there are cores until closed. -1: cannot; the rebuild goes on without. */
+static int
+slot_take(const struct store_host *host)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	int fd = -1;
+
+	for (long i = 0; i < n; i++) {
+		char path[PATH_MAX];
+
+		if (fd >= 0)
+			close(fd);
+		if ((size_t)snprintf(path, sizeof(path), "%s/rebuild.%ld", host->index_dir, i) >= sizeof(path) ||
+		    (fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0)
+			return -1;
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return fd;
+	}
+	if (fd >= 0)
+		flock(fd, LOCK_EX);
+	return fd;
+}
+
+/* Opens the environment at path and begins to write. An LMDB or errno code. */
+static int
+open_to_write(struct index *ix, const char *path)
+{
+	int rc = index_open_env(ix, path);
+
+	if (rc == 0 && index_begin(ix, true) != STORE_OK) {
+		rc = ix->rc;
+		index_close_env(ix);
+	}
+	return rc;
+}
+
+/* The environment at path, empty or from the checkpoint, with the meta of this log and epoch. */
+static int
+start_env(struct index *ix, const char *path, uint32_t salt)
+{
+	struct spool *s = ix->spool;
+	struct checkpoint_mark mark;
+	char data[PATH_MAX];
+	int rc;
+
+	if ((size_t)snprintf(data, sizeof(data), "%s/data.mdb", path) >= sizeof(data))
+		return ENAMETOOLONG;
+	if (checkpoint_restore(s->dir_fd, s->user, data, &mark) == 0 &&
+	    (mark.version != SCHEMA_VERSION || mark.salt != salt))
+		unlink(data);
+	if ((rc = open_to_write(ix, path)) != 0)
+		return rc;
+	if (ix->meta.version != 0 && (ix->meta.version != SCHEMA_VERSION || ix->meta.salt != salt ||
+	    !is_within_log(s, ix->meta.segment, ix->meta.offset))) {
+		fail(s, "checkpoint", "not of this log");
+		(void)index_end(ix);
+		index_close_env(ix);
+		unlink(data);
+		if ((rc = open_to_write(ix, path)) != 0)
+			return rc;
+	}
+	if (ix->meta.version == 0)
+		ix->meta = (struct ix_meta){.segment = 1, .next_modseq = 1, .next_uid = 1};
+	ix->meta.version = SCHEMA_VERSION;
+	ix->meta.epoch = s->host->epoch;
+	ix->meta.salt = salt;
+	ix->meta.inode = inode_of(path);
+	ix->meta.replay_records = ix->meta.replay_bytes = 0;
+	if (index_commit(ix) == STORE_OK)
+		return 0;
+	index_close_env(ix);
+	return EIO;
+}
+
+static enum store_result
+build(struct index *ix, const char *path, uint32_t salt)
+{
+	int slot = slot_take(ix->spool->host), rc = start_env(ix, path, salt);
+	enum store_result r = STORE_OK;
+	int64_t began = mono_ms();
+	uint64_t before;
+	bool more = true;
+
+	if (rc != 0)
+		r = fail(ix->spool, "create", mdb_strerror(rc));
+	before = ix->meta.replay_records;
+	while (r == STORE_OK && more) {
+		if ((r = index_begin(ix, true)) != STORE_OK)
+			break;
+		if ((r = index_catch_up(ix, &more)) == STORE_OK)
+			r = index_commit(ix);
+		else
+			(void)index_end(ix);
+	}
+	if (r != STORE_OK && ix->env != NULL)
+		index_close_env(ix);
+	if (slot >= 0)
+		close(slot);
+	if (r == STORE_OK)
+		LOG("index.rebuilt", log_str("user", ix->spool->user), log_u64("records", ix->meta.replay_records - before),
+		    log_i64("ms", mono_ms() - began));
+	return r;
+}
+
+/* One try. ABSENT: something was in the way and was put aside, or came in between: again. */
+static enum lookup
+open_or_build(struct index *ix, const char *path, const char *tmp, uint32_t salt, uint64_t bad_inode)
+{
+	enum lookup found = try_existing(ix, path, salt, bad_inode);
+	int fd;
+
+	if (found != ABSENT)
+		return found;
+	if ((fd = path_claim(tmp)) < 0) {
+		fail(ix->spool, "claim", strerror(errno));
+		return LOOKUP_TEMP;
+	}
+	/* Another process may have made it while we waited. */
+	if ((found = try_existing(ix, path, salt, bad_inode)) != ABSENT)
+		rmdir(tmp);
+	else if (access(path, F_OK) == 0) {
+		/* Onto the empty directory we hold: who claims it next empties it. */
+		if (rename(path, tmp) != 0) {
+			fail(ix->spool, "remove", strerror(errno));
+			found = LOOKUP_TEMP;
+		}
+	} else if (build(ix, tmp, salt) != STORE_OK)
+		found = LOOKUP_TEMP;
+	else if (rename(tmp, path) == 0)
+		found = FOUND;
+	else {
+		fail(ix->spool, "rename", strerror(errno));
+		index_close_env(ix);
+		found = LOOKUP_TEMP;
+	}
+	close(fd);
+	return found;
+}
+
+enum store_result
+index_open(struct index *ix, struct spool *s, uint64_t bad_inode)
+{
+	char path[PATH_MAX], tmp[PATH_MAX];
+	struct slice user = slice_of(s->user);
+	enum store_result r;
+	uint32_t salt;
+
+	*ix = (struct index){.spool = s};
+	if (path_user(s->host->index_dir, s->partition, "", user, path) != 0 ||
+	    path_user(s->host->index_dir, s->partition, "~", user, tmp) != 0 ||
+	    path_make_parents(s->host->index_dir, s->partition, user) != 0)
+		return fail(s, "path", strerror(errno));
+	/* The fence, where one is due, goes before anything is read. */
+	if ((r = spool_lock(s)) != STORE_OK)
+		return r == STORE_FULL ? STORE_TEMP : r;
+	spool_unlock(s);
+	if (first_salt(s, &salt) != 0)
+		return fail(s, "salt", strerror(errno));
+	for (int i = 0; i < OPEN_TRIES; i++) {
+		enum lookup found = open_or_build(ix, path, tmp, salt, bad_inode);
+
+		if (found != ABSENT)
+			return found == FOUND ? STORE_OK : STORE_TEMP;
+	}
+	return fail(s, "open", "others make and remove it");
+}
+
+/*
+ * The mark may be of a little before the copy: a rebuild goes by the copy's own meta, the fence by the
+ * mark. The log is synced after the copy was taken, so a checkpoint never tells of what a crash can undo.
+ */
+static int
+fill_checkpoint(void *arg, int fd, struct checkpoint_mark *mark)
+{
+	struct index *ix = arg;
+	const struct ix_meta *m = &ix->meta;
+	int rc;
+
+	errno = EIO;
+	if (index_begin(ix, false) != STORE_OK)
+		return -1;
+	*mark = (struct checkpoint_mark){.version = SCHEMA_VERSION, .salt = m->salt, .segment = m->segment,
+	    .offset = m->offset, .numbers = {m->last_epoch, m->next_uid, m->next_modseq}};
+	if (index_end(ix) != STORE_OK)
+		return -1;
+	if ((rc = mdb_env_copyfd(ix->env, fd)) != 0) {
+		errno = rc > 0 ? rc : EIO;
+		return -1;
+	}
+	/* Segments before the highest were synced when it was begun. */
+	if (spool_follow(ix->spool) != 0)
+		return -1;
+	return fdatasync(ix->spool->write_fd);
+}
+
+void
+index_checkpoint(struct index *ix)
+{
+	const struct spool *s = ix->spool;
+	int64_t began = mono_ms();
+
+	if (ix->meta.replay_records < CHECKPOINT_RECORDS && ix->meta.replay_bytes < CHECKPOINT_BYTES)
+		return;
+	if (checkpoint_write(s->dir_fd, fill_checkpoint, ix) != 0)
+		LOG("warn.store.checkpoint", log_str("user", s->user), log_str("why", strerror(errno)));
+	else
+		LOG("store.checkpoint", log_str("user", s->user), log_i64("ms", mono_ms() - began));
+	/* Also after a failure: the next try comes as much later. */
+	if (index_begin(ix, true) != STORE_OK)
+		return;
+	ix->meta.replay_records = ix->meta.replay_bytes = 0;
+	(void)index_commit(ix);
+}

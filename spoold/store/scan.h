@@ -1,0 +1,38 @@
+/*
+ * Iterates the records of a log from a place in it, over its segments. Readers need no lock: an
+ * incomplete last record is taken as not yet written.
+ */
+#ifndef TS_STORE_SCAN_H
+#define TS_STORE_SCAN_H
+
+#include "store/segment.h"
+
+struct scan {
+	int		 dir_fd;	/* borrowed */
+	const char	*user;		/* for the log; borrowed */
+	bool		 with_bodies;	/* checks bodies too: scan_next says body_is_bad */
+	int		 fd;		/* of the segment; owned */
+	struct segment_head head;
+	uint64_t	 at;		/* where the next record is looked for */
+	uint64_t	 size;		/* of the segment, as last seen */
+	/* of the record last given */
+	uint64_t	 body_at;
+	bool		 body_is_bad;
+	/* a window of the file */
+	struct buf	 win;
+	uint64_t	 win_at;
+	struct buf	 extra;		/* of the last record, where it is not in the window */
+};
+
+enum scan_got { SCAN_RECORD, SCAN_END, SCAN_ERROR };
+
+/* at 0: the segment's first record. Heads are never given. SCAN_RECORD, or SCAN_ERROR with errno ENOENT: no such segment. */
+enum scan_got	scan_begin(struct scan *, int dir_fd, const char *user, uint32_t segment, uint64_t at, bool with_bodies);
+/*
+ * The next good record; its extra is valid until the next call. Damaged ones are passed over (and
+ * logged: warn.store.damaged). SCAN_END: nothing more yet; may be called again. SCAN_ERROR: errno.
+ */
+enum scan_got	scan_next(struct scan *, struct record *out);
+void		scan_end(struct scan *);
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * Segment files: names, heads, making one. Called by the log (under its lock) and by scans. A new
+ * segment is durable under its name before anything is appended to it, so a log never has a segment
+ * whose head was torn by a crash.
+ */
+#include "store/segment.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "log.h"
+#include "pack.h"
+
+#define HEAD_READ_BYTES		512	/* header, two numbers, kind and a user of USER_MAX_BYTES fit */
+#define NEW_NAME		"new"	/* one at a time: made under the directory's lock */
+
+void
+segment_name(uint32_t number, char out[SEGMENT_NAME_BYTES])
+{
+	snprintf(out, SEGMENT_NAME_BYTES, "log.%06u", number);
+}
+
+int64_t
+segment_highest(int dir_fd)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+	int64_t highest = 0;
+
+	if (d == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	while ((e = readdir(d)) != NULL) {
+		char *end, name[SEGMENT_NAME_BYTES];
+		unsigned long n;
+
+		if (strncmp(e->d_name, "log.", 4) != 0)
+			continue;
+		n = strtoul(e->d_name + 4, &end, 10);
+		if (*end != '\0' || n == 0 || n > UINT32_MAX)
+			continue;
+		segment_name((uint32_t)n, name);
+		if (strcmp(name, e->d_name) == 0 && (int64_t)n > highest)
+			highest = (int64_t)n;
+	}
+	closedir(d);
+	return highest;
+}
+
+int
+segment_read(int fd, struct segment_head *out)
+{
+	char head[HEAD_READ_BYTES];
+	ssize_t got = pread(fd, head, sizeof(head), 0);
+	struct slice in = {head, got < 0 ? 0 : (size_t)got};
+	struct record r;
+	struct unpack u;
+	size_t need;
+
+	if (got < 0)
+		return -1;
+	errno = EBADMSG;
+	if (record_parse_salt(in, &out->salt, &need) != PARSE_OK ||
+	    record_parse_head(in, out->salt, &r, &need) != PARSE_OK)
+		return -1;
+	u = unpack_make(r.extra.p, r.extra.n);
+	out->number = unpack_u32(&u);
+	out->generation = unpack_u32(&u);
+	out->bytes = record_bytes(&r);
+	if (u.bad || out->bytes > in.n)
+		return -1;
+	in = (struct slice){head + out->bytes - RECORD_TRAILER_BYTES, RECORD_TRAILER_BYTES};
+	if (record_parse_trailer(in, out->salt, &r) != PARSE_OK || r.start != 0)
+		return -1;
+	out->numbers = (struct numbers){r.epoch, r.next_uid, r.next_modseq};
+	return 0;
+}
+
+static int
+write_head(int fd, struct slice user, uint32_t number, const struct numbers *n)
+{
+	struct record r = {.type = RECORD_SEGMENT, .date_ms = now_ms(), .epoch = n->epoch, .next_modseq = n->next_modseq,
+	    .next_uid = n->next_uid};
+	struct buf extra = buf_make(HEAD_READ_BYTES), whole = buf_make(2 * HEAD_READ_BYTES);
+	int bad;
+
+	/* Salt 0 would be the plain checksum of anybody. */
+	do {
+		if (getrandom(&r.uid, sizeof(r.uid), 0) != sizeof(r.uid))
+			DIE(EXIT_TEMP, "fatal.store.random", log_slice("user", user));
+	} while (r.uid == 0);
+	pack_u32(&extra, number);
+	pack_u32(&extra, 0);
+	pack_str(&extra, SLICE("active"));
+	pack_str(&extra, user);
+	r.extra = buf_slice(&extra);
+	record_pack_head(&whole, &r, r.uid);
+	r.body_crc = record_crc(r.uid, SLICE(""));
+	record_pack_trailer(&whole, &r, r.uid);
+	errno = EIO;
+	bad = write(fd, whole.p, whole.n) != (ssize_t)whole.n || fdatasync(fd) != 0;
+	buf_free(&extra);
+	buf_free(&whole);
+	return bad ? -1 : 0;
+}
+
+int
+segment_make(int dir_fd, struct slice user, uint32_t number, const struct numbers *n)
+{
+	char name[SEGMENT_NAME_BYTES];
+	int saved, fd = openat(dir_fd, NEW_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -1;
+	segment_name(number, name);
+	if (write_head(fd, user, number, n) != 0 || renameat(dir_fd, NEW_NAME, dir_fd, name) != 0) {
+		saved = errno;
+		unlinkat(dir_fd, NEW_NAME, 0);
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	close(fd);
+	if (fsync(dir_fd) == 0)
+		return 0;
+	saved = errno;
+	unlinkat(dir_fd, name, 0);
+	errno = saved;
+	return -1;
+}

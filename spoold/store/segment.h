@@ -1,0 +1,37 @@
+/*
+ * A segment file of a log: log.000001 and up, each beginning with a RECORD_SEGMENT that holds its
+ * salt and carries the numbers on.
+ */
+#ifndef TS_STORE_SEGMENT_H
+#define TS_STORE_SEGMENT_H
+
+#include "store/store.h"
+
+#define SEGMENT_NAME_BYTES	24
+#define UID_LAST		0x7fffffffU	/* clients keep UIDs in signed 32 bits */
+
+/* Numbers that go into a trailer. */
+struct numbers {
+	uint32_t	epoch;
+	uint32_t	next_uid;
+	uint64_t	next_modseq;
+};
+
+struct segment_head {
+	uint32_t	number, generation, salt;
+	uint64_t	bytes;		/* of the RECORD_SEGMENT: where the first record after it stands */
+	struct numbers	numbers;	/* as of its beginning */
+};
+
+void	segment_name(uint32_t number, char out[SEGMENT_NAME_BYTES]);
+/* The highest segment in a directory; 0 where there is none, -1 with errno. */
+int64_t	segment_highest(int dir_fd);
+/* Reads the head from an open segment. 0, or -1 with errno (EBADMSG: it is damaged). */
+int	segment_read(int fd, struct segment_head *out);
+/*
+ * Makes a segment with a new salt: written under another name, synced, renamed in, directory synced.
+ * 0, or -1 with errno and nothing changed. The caller holds the directory's lock.
+ */
+int	segment_make(int dir_fd, struct slice user, uint32_t number, const struct numbers *);
+
+#endif

@@ -1,0 +1,336 @@
+/*
+ * The logs this process has open, their locks and their ends. Called by delivery and by every
+ * change. Nothing is appended but under the directory's lock and by the numbers of the last trailer
+ * read under it; whoever holds the lock never waits for another user's.
+ */
+#include "store/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "store/path.h"
+
+#define ROOM_FRESH_MS		500	/* how long a look at the free space holds */
+#define REOPEN_TRIES		3	/* the directory was replaced under us */
+/* A record without extra and body is as long as this: so a SEALED is seen with the read of the trailer. */
+#define BARE_BYTES		(RECORD_HEADER_BYTES + RECORD_TRAILER_BYTES)
+
+static struct spool *kept[SPOOLS_KEPT];
+static uint64_t gets;
+
+static void
+close_fds(struct spool *s)
+{
+	int *fds[] = {&s->dir_fd, &s->read_fd, &s->write_fd};
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+static enum store_result
+fail(const struct spool *s, const char *what)
+{
+	LOG("warn.store.log", log_str("user", s->user), log_u64("segment", s->head.number), log_str("step", what),
+	    log_str("why", strerror(errno)));
+	return STORE_TEMP;
+}
+
+static int
+open_segment(struct spool *s, uint32_t number)
+{
+	char name[SEGMENT_NAME_BYTES];
+	struct segment_head head;
+	int r, w;
+
+	segment_name(number, name);
+	if ((r = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		return -1;
+	w = openat(s->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (w < 0 || segment_read(r, &head) != 0) {
+		int saved = errno;
+
+		close(r);
+		if (w >= 0)
+			close(w);
+		errno = saved;
+		return -1;
+	}
+	if (s->read_fd >= 0) {
+		close(s->read_fd);
+		close(s->write_fd);
+	}
+	s->read_fd = r;
+	s->write_fd = w;
+	s->head = head;
+	return 0;
+}
+
+/* Opens the directory and its highest segment. 0, or -1 with errno (ENOENT: no spool). */
+static int
+open_dir(struct spool *s)
+{
+	char path[PATH_MAX];
+	int64_t highest;
+
+	if (path_user(s->host->active_dir, s->partition, "", slice_of(s->user), path) != 0 ||
+	    (s->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		return -1;
+	if ((highest = segment_highest(s->dir_fd)) <= 0) {
+		if (highest == 0)
+			errno = EBADMSG;	/* a spool without a log is not an empty spool */
+		return -1;
+	}
+	return open_segment(s, (uint32_t)highest);
+}
+
+static struct spool *
+find_kept(const struct store_host *host, struct slice user)
+{
+	for (size_t i = 0; i < SPOOLS_KEPT; i++)
+		if (kept[i] != NULL && kept[i]->host == host && slice_is(slice_of(kept[i]->user), user))
+			return kept[i];
+	return NULL;
+}
+
+/* Where a new one may stand: a free place, or that of the one nobody holds and used longest ago. */
+static size_t
+make_place(void)
+{
+	size_t oldest = SPOOLS_KEPT;
+
+	for (size_t i = 0; i < SPOOLS_KEPT; i++) {
+		if (kept[i] == NULL)
+			return i;
+		if (kept[i]->refs == 0 && (oldest == SPOOLS_KEPT || kept[i]->used < kept[oldest]->used))
+			oldest = i;
+	}
+	if (oldest < SPOOLS_KEPT) {
+		close_fds(kept[oldest]);
+		free(kept[oldest]);
+		kept[oldest] = NULL;
+	}
+	return oldest;
+}
+
+enum lookup
+spool_get(const struct store_host *host, struct slice user, struct spool **out)
+{
+	struct spool *s = find_kept(host, user);
+	const char *partition;
+	enum lookup found;
+	size_t place;
+
+	if (s == NULL) {
+		if ((found = store_exists(host, user, &partition)) != FOUND)
+			return found;
+		if ((s = calloc(1, sizeof(*s))) == NULL)
+			DIE(EXIT_TEMP, "fatal.memory", log_u64("bytes", sizeof(*s)));
+		s->host = host;
+		s->partition = partition;
+		memcpy(s->user, user.p, user.n);
+		s->dir_fd = s->read_fd = s->write_fd = -1;
+		if (open_dir(s) != 0) {
+			fail(s, "open");
+			close_fds(s);
+			free(s);
+			return LOOKUP_TEMP;
+		}
+		if ((place = make_place()) < SPOOLS_KEPT)
+			kept[place] = s;
+	}
+	s->refs++;
+	s->used = ++gets;
+	*out = s;
+	return FOUND;
+}
+
+void
+spool_put(struct spool *s)
+{
+	if (--s->refs > 0)
+		return;
+	for (size_t i = 0; i < SPOOLS_KEPT; i++)
+		if (kept[i] == s)
+			return;
+	close_fds(s);
+	free(s);
+}
+
+void
+spool_drop_cached(void)
+{
+	for (size_t i = 0; i < SPOOLS_KEPT; i++)
+		if (kept[i] != NULL && kept[i]->refs == 0) {
+			close_fds(kept[i]);
+			free(kept[i]);
+			kept[i] = NULL;
+		}
+}
+
+int
+spool_follow(struct spool *s)
+{
+	char name[SEGMENT_NAME_BYTES];
+
+	for (;;) {
+		segment_name(s->head.number + 1, name);
+		if (faccessat(s->dir_fd, name, F_OK, 0) != 0)
+			return errno == ENOENT ? 0 : -1;
+		if (open_segment(s, s->head.number + 1) != 0)
+			return -1;
+	}
+}
+
+/* Reads the end of the log. PARSE_OK: numbers, *epoch_out and *sealed_out are set. PARSE_BAD: torn. PARSE_MORE: an error. */
+static enum parse
+read_tail(struct spool *s, uint64_t size, uint32_t *epoch_out, bool *sealed_out)
+{
+	char end[BARE_BYTES];
+	struct record t = {0}, h;
+	size_t need;
+
+	if (size < BARE_BYTES)
+		return PARSE_BAD;
+	if (pread(s->read_fd, end, sizeof(end), (off_t)(size - sizeof(end))) != (ssize_t)sizeof(end))
+		return PARSE_MORE;
+	if (record_parse_trailer((struct slice){end + RECORD_HEADER_BYTES, RECORD_TRAILER_BYTES}, s->head.salt, &t) != PARSE_OK)
+		return PARSE_BAD;
+	s->next_modseq = t.next_modseq;
+	s->next_uid = t.next_uid;
+	*epoch_out = t.epoch;
+	*sealed_out = t.start == size - BARE_BYTES &&
+	    record_parse_head((struct slice){end, RECORD_HEADER_BYTES}, s->head.salt, &h, &need) == PARSE_OK &&
+	    h.type == RECORD_SEALED;
+	return PARSE_OK;
+}
+
+/* Goes on in a new segment: what this one holds is synced first, and gives back what was preallocated. */
+static enum store_result
+roll(struct spool *s)
+{
+	struct numbers n = {s->host->epoch, s->next_uid, s->next_modseq};
+
+	if (fdatasync(s->write_fd) != 0)
+		return fail(s, "sync");
+	if (ftruncate(s->write_fd, (off_t)s->at) != 0)
+		return fail(s, "truncate");
+	if (segment_make(s->dir_fd, slice_of(s->user), s->head.number + 1, &n) != 0) {
+		fail(s, "roll");
+		return errno == ENOSPC || errno == EDQUOT ? STORE_FULL : STORE_TEMP;
+	}
+	if (open_segment(s, s->head.number + 1) != 0)
+		return fail(s, "open");
+	s->at = s->head.bytes;
+	s->allocated = 0;
+	return STORE_OK;
+}
+
+/* With the lock held: the state of the log's end. */
+static enum store_result
+make_ready(struct spool *s, const struct stat *st)
+{
+	uint64_t size = (uint64_t)st->st_size;
+	enum store_result r = STORE_OK;
+	bool is_sealed = false;
+	uint32_t epoch = 0;
+
+	s->at = size;
+	s->allocated = (uint64_t)st->st_blocks * 512;
+	switch (read_tail(s, size, &epoch, &is_sealed)) {
+	case PARSE_MORE:
+		return fail(s, "read");
+	case PARSE_BAD:
+		r = tail_repair(s, size);
+		break;
+	case PARSE_OK:
+		if (is_sealed) {
+			errno = EROFS;
+			return fail(s, "sealed");
+		}
+		if (epoch > s->host->epoch) {
+			errno = ESTALE;
+			return fail(s, "epoch");
+		}
+		if (epoch < s->host->epoch)
+			r = tail_fence(s, size);
+		break;
+	}
+	if (r == STORE_OK && s->at >= s->host->segment_max_bytes)
+		r = roll(s);
+	return r;
+}
+
+enum store_result
+spool_lock(struct spool *s)
+{
+	enum store_result r;
+	struct stat st;
+
+	for (int i = 0; i < REOPEN_TRIES; i++) {
+		if (s->dir_fd < 0 && open_dir(s) != 0) {
+			r = fail(s, "open");
+			close_fds(s);
+			return r;
+		}
+		while (flock(s->dir_fd, LOCK_EX) != 0)
+			if (errno != EINTR)
+				return fail(s, "lock");
+		if (spool_follow(s) != 0 || fstat(s->write_fd, &st) != 0) {
+			r = fail(s, "open");
+			flock(s->dir_fd, LOCK_UN);
+			return r;
+		}
+		if (st.st_nlink == 0) {
+			close_fds(s);	/* removed, and perhaps made again: look by name */
+			continue;
+		}
+		s->is_locked = true;
+		if ((r = make_ready(s, &st)) != STORE_OK)
+			spool_unlock(s);
+		return r;
+	}
+	errno = ESTALE;
+	return fail(s, "open");
+}
+
+void
+spool_unlock(struct spool *s)
+{
+	if (s->is_locked)
+		flock(s->dir_fd, LOCK_UN);
+	s->is_locked = false;
+}
+
+enum store_result
+spool_has_room(struct spool *s, uint64_t bytes)
+{
+	static struct {
+		const char	*partition;
+		int64_t		 looked_ms;
+		uint64_t	 free_bytes;
+	} last;
+	struct statvfs v;
+	int64_t now = mono_ms();
+
+	if (last.partition != s->partition || now - last.looked_ms > ROOM_FRESH_MS || last.free_bytes < bytes ||
+	    last.free_bytes - bytes < s->host->reserve_bytes) {
+		if (fstatvfs(s->dir_fd, &v) != 0)
+			return fail(s, "statvfs");
+		last.partition = s->partition;
+		last.looked_ms = now;
+		last.free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+	}
+	if (last.free_bytes < bytes || last.free_bytes - bytes < s->host->reserve_bytes)
+		return STORE_FULL;
+	last.free_bytes -= bytes;
+	return STORE_OK;
+}

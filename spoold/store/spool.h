@@ -1,0 +1,58 @@
+/*
+ * A user's log, open in this process: the directory and the segment appended to. Delivery uses
+ * nothing else. The last SPOOLS_KEPT stay open between uses.
+ */
+#ifndef TS_STORE_SPOOL_H
+#define TS_STORE_SPOOL_H
+
+#include "address.h"
+#include "store/segment.h"
+
+#define SPOOLS_KEPT	64
+
+struct spool {
+	const struct store_host	*host;
+	const char	*partition;	/* string of the host */
+	char		 user[USER_MAX_BYTES + 1];
+	int		 dir_fd;
+	struct segment_head head;	/* of the segment appended to */
+	int		 read_fd, write_fd;	/* of it */
+	unsigned	 refs;
+	uint64_t	 used;		/* when it was last got, in gets */
+	/* while locked */
+	bool		 is_locked;
+	uint64_t	 at;		/* where the next record goes */
+	uint64_t	 allocated;	/* bytes of disk it has */
+	uint64_t	 next_modseq;
+	uint32_t	 next_uid;
+};
+
+/* FOUND: give it back with spool_put. */
+enum lookup	spool_get(const struct store_host *, struct slice user, struct spool **out);
+void		spool_put(struct spool *);
+/* Closes what nobody holds. */
+void		spool_drop_cached(void);
+/*
+ * Takes the directory's lock (waits) and makes the log ready to be appended to: highest segment,
+ * torn tail cut, fence of this epoch written, new segment if this one is full. STORE_OK,
+ * STORE_FULL or STORE_TEMP (logged); the lock is held only after STORE_OK.
+ */
+enum store_result spool_lock(struct spool *);
+void		spool_unlock(struct spool *);
+/*
+ * Appends records: sets their modseq (from next_modseq, ascending), epoch, start, checksums and
+ * next_modseq; next_uid is the caller's to set where it takes UIDs (0: none). bodies: one for each record with
+ * body_bytes. All of them, or STORE_FULL or STORE_TEMP and nothing.
+ */
+enum store_result spool_append(struct spool *, struct record *, size_t n, const struct body_src *bodies)
+		    __attribute__((warn_unused_result));
+/* STORE_FULL where the partition has less free space than its reserve (looked at twice a second). */
+enum store_result spool_has_room(struct spool *, uint64_t bytes);
+/* Follows the log to its highest segment without the lock. 0, or -1 with errno. */
+int		spool_follow(struct spool *);
+
+/* tail.c: the end of a log that is not as an appender of this epoch left it. Lock held; sets at and the numbers. */
+enum store_result tail_repair(struct spool *, uint64_t size);
+enum store_result tail_fence(struct spool *, uint64_t size);
+
+#endif

@@ -1,0 +1,107 @@
+/*
+ * Opening and closing stores. A process keeps the last STORES_KEPT environments open, because LMDB
+ * allows one of a file in a process and opening one costs more than an append.
+ */
+#include "store/store_impl.h"
+
+#include <stdlib.h>
+
+#include "log.h"
+
+#define STORES_KEPT	64
+
+static struct store *kept[STORES_KEPT];
+static uint64_t opens;
+
+static void
+free_store(struct store *s)
+{
+	index_close(&s->ix);
+	spool_put(s->spool);
+	free(s->untold.v);
+	free(s);
+}
+
+/* A free place, or that of the one nobody holds and used longest ago; STORES_KEPT when all are held. */
+static size_t
+make_place(void)
+{
+	size_t oldest = STORES_KEPT;
+
+	for (size_t i = 0; i < STORES_KEPT; i++) {
+		if (kept[i] == NULL)
+			return i;
+		if (kept[i]->refs == 0 && (oldest == STORES_KEPT || kept[i]->used < kept[oldest]->used))
+			oldest = i;
+	}
+	if (oldest < STORES_KEPT) {
+		free_store(kept[oldest]);
+		kept[oldest] = NULL;
+	}
+	return oldest;
+}
+
+enum lookup
+store_open(const struct store_host *host, struct slice user, struct store **out)
+{
+	struct store *s;
+	struct spool *spool;
+	enum lookup found;
+	size_t place;
+
+	for (size_t i = 0; i < STORES_KEPT; i++)
+		if (kept[i] != NULL && kept[i]->spool->host == host && slice_is(store_user(kept[i]), user)) {
+			kept[i]->refs++;
+			kept[i]->used = ++opens;
+			*out = kept[i];
+			return FOUND;
+		}
+	if ((found = spool_get(host, user, &spool)) != FOUND)
+		return found;
+	if ((place = make_place()) == STORES_KEPT) {
+		LOG("warn.store.open", log_slice("user", user), log_str("why", "too many open in this process"));
+		spool_put(spool);
+		return LOOKUP_TEMP;
+	}
+	if ((s = calloc(1, sizeof(*s))) == NULL)
+		DIE(EXIT_TEMP, "fatal.memory", log_u64("bytes", sizeof(*s)));
+	s->spool = spool;
+	if (index_open(&s->ix, spool, 0) != STORE_OK) {
+		spool_put(spool);
+		free(s);
+		return LOOKUP_TEMP;
+	}
+	s->refs = 1;
+	s->used = ++opens;
+	kept[place] = *out = s;
+	return FOUND;
+}
+
+void
+store_close(struct store *s)
+{
+	s->refs--;
+}
+
+void
+store_drop_cached(void)
+{
+	for (size_t i = 0; i < STORES_KEPT; i++)
+		if (kept[i] != NULL && kept[i]->refs == 0) {
+			free_store(kept[i]);
+			kept[i] = NULL;
+		}
+	spool_drop_cached();
+}
+
+struct slice
+store_user(const struct store *s)
+{
+	return slice_of(s->spool->user);
+}
+
+const char *
+store_partition(const struct store *s)
+{
+	return s->spool->partition;
+}

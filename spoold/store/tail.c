@@ -1,0 +1,140 @@
+/*
+ * The end of a log that was not left by an orderly append of this epoch: a torn tail, or an older
+ * epoch's. Called by spool_lock alone, with the lock. A tail is cut only when it was written in this
+ * epoch, else the fence goes after what is there; and the fence takes the numbers so far on that none a
+ * client may have seen and the disk has forgotten is ever given out again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "store/checkpoint.h"
+#include "store/scan.h"
+#include "store/spool.h"
+
+/* For every epoch passed: more than one epoch can give out without a sync in between. */
+#define FENCE_UIDS	65536U
+#define FENCE_MODSEQS	(1ULL << 32)
+
+static enum store_result
+fail(const struct spool *s, const char *step)
+{
+	LOG("warn.store.log", log_str("user", s->user), log_u64("segment", s->head.number), log_str("step", step),
+	    log_str("why", strerror(errno)));
+	return STORE_TEMP;
+}
+
+static void
+raise_numbers(struct numbers *n, uint32_t epoch, uint32_t uid, uint64_t modseq)
+{
+	if (epoch > n->epoch)
+		n->epoch = epoch;
+	if (uid > n->next_uid)
+		n->next_uid = uid;
+	if (modseq > n->next_modseq)
+		n->next_modseq = modseq;
+}
+
+/*
+ * Scans from a place to the end. n: the highest numbers seen, and those it came with; *end_out: where the
+ * last good record of the highest segment ends. 0, or -1 with errno.
+ */
+static int
+scan_tail(struct spool *s, uint32_t segment, uint64_t at, bool with_bodies, struct numbers *n, uint64_t *end_out)
+{
+	struct record r;
+	struct scan scan;
+	enum scan_got got = scan_begin(&scan, s->dir_fd, s->user, segment, at, with_bodies);
+
+	if (got == SCAN_RECORD) {
+		raise_numbers(n, scan.head.numbers.epoch, scan.head.numbers.next_uid, scan.head.numbers.next_modseq);
+		*end_out = scan.at;
+	}
+	while (got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD) {
+		raise_numbers(n, r.epoch, r.next_uid, r.next_modseq);
+		*end_out = scan.at;
+		if (scan.body_is_bad)
+			LOG("warn.store.damaged", log_str("user", s->user), log_u64("segment", scan.head.number),
+			    log_u64("offset", r.start), log_u64("bytes", record_bytes(&r)));
+	}
+	if (got == SCAN_END && scan.head.number != s->head.number) {
+		errno = ESTALE;
+		got = SCAN_ERROR;
+	}
+	scan_end(&scan);
+	return got == SCAN_END ? 0 : -1;
+}
+
+enum store_result
+tail_repair(struct spool *s, uint64_t size)
+{
+	struct numbers n = {0};
+	uint64_t end = 0;
+
+	if (scan_tail(s, s->head.number, 0, false, &n, &end) != 0)
+		return fail(s, "scan");
+	s->next_uid = n.next_uid;
+	s->next_modseq = n.next_modseq;
+	if (n.epoch > s->host->epoch) {
+		errno = ESTALE;
+		return fail(s, "epoch");
+	}
+	if (n.epoch < s->host->epoch)
+		return tail_fence(s, size);
+	if (ftruncate(s->write_fd, (off_t)end) != 0)
+		return fail(s, "truncate");
+	LOG("store.cut", log_str("user", s->user), log_u64("segment", s->head.number), log_u64("offset", end),
+	    log_u64("bytes", size - end));
+	s->at = end;
+	s->allocated = end;
+	return STORE_OK;
+}
+
+/* What the page cache holds of a log after a failed sync is not what the disk holds. */
+static void
+drop_pages(const struct spool *s, uint32_t from)
+{
+	for (uint32_t i = from; i <= s->head.number; i++) {
+		char name[SEGMENT_NAME_BYTES];
+		int fd;
+
+		segment_name(i, name);
+		if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+			continue;
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+		close(fd);
+	}
+}
+
+enum store_result
+tail_fence(struct spool *s, uint64_t size)
+{
+	struct checkpoint_mark mark = {.segment = 1};
+	struct numbers n = {0};
+	struct record fence = {.type = RECORD_FENCE, .date_ms = now_ms()};
+	uint64_t end, passed;
+	enum store_result r;
+
+	if (checkpoint_read(s->dir_fd, s->user, &mark) == FOUND && mark.segment <= s->head.number)
+		n = mark.numbers;
+	else
+		mark = (struct checkpoint_mark){.segment = 1};
+	drop_pages(s, mark.segment);
+	if (scan_tail(s, mark.segment, mark.offset, true, &n, &end) != 0)
+		return fail(s, "scan");
+	raise_numbers(&n, 0, s->next_uid, s->next_modseq);
+	if (n.epoch >= s->host->epoch) {
+		errno = ESTALE;
+		return fail(s, "epoch");
+	}
+	passed = s->host->epoch - n.epoch;
+	s->at = size;
+	s->next_modseq = n.next_modseq + passed * FENCE_MODSEQS;
+	s->next_uid = passed * FENCE_UIDS > UID_LAST - n.next_uid ? UID_LAST : n.next_uid + (uint32_t)passed * FENCE_UIDS;
+	r = spool_append(s, &fence, 1, NULL);
+	if (r == STORE_OK)
+		LOG("store.fence", log_str("user", s->user), log_u64("epoch", s->host->epoch), log_u64("passed", passed),
+		    log_u64("next_uid", s->next_uid), log_u64("next_modseq", s->next_modseq));
+	return r;
+}

@@ -161,4 +161,4 @@ clean:
 
 .PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak bench lint man install clean
 .SECONDARY:
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -path $(B)/peers -prune -o -name '*.d' -type f -print 2>/dev/null)

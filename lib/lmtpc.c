@@ -58,7 +58,7 @@ static void	conn_on_timer(evutil_socket_t, short, void *);
 bool
 lmtpc_resolve(const char *where, struct lmtpc_hop *out, const char **why_out)
 {
-	static const struct addrinfo	 hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+	static const struct addrinfo	 hints = {.ai_socktype = SOCK_STREAM};
 	struct addrinfo			*list;
 	const char			*colon = strrchr(where, ':');
 	char				 host[256];

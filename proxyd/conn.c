@@ -377,6 +377,8 @@ relay_begin(struct conn *c, int fd)
 	if (c->relay == NULL)
 		DIE(EXIT_TEMP, "fatal.memory", log_str("what", "relay"));
 	relay_init(c->relay, c->proto == SESS_IMAP ? c->pre->tag : NULL);
+	/* Pipelined commands wait in the relay for a good answer; after a bad one they are pre-login's again. */
+	relay_preload(c->relay, buf_slice(&c->in));
 	c->state = CONN_RELAY;
 	c->deadline_ms = mono_ms() + FIRST_ANSWER_MS;
 }
@@ -415,11 +417,8 @@ run_relay(struct conn *c)
 	enum relay_state state = relay_pump(r, &c->client, c->backend);
 
 	if (r->login == RELAY_ACCEPTED && c->pre != NULL) {
-		relay_preload(r, buf_slice(&c->in));	/* pipelined commands: before anything read from now on */
 		pre_free(c);
 		c->deadline_ms = 0;
-		if (state != RELAY_OVER)
-			state = relay_pump(r, &c->client, c->backend);
 	}
 	if (state == RELAY_OVER && r->login != RELAY_ACCEPTED && r->backend_ended) {
 		relay_refused(c);

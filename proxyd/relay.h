@@ -47,7 +47,7 @@ struct relay {
 /* tag: of the login (IMAP), NULL for POP3. */
 void			 relay_init(struct relay *, const char *tag);
 void			 relay_free(struct relay *);
-/* Input that was read before the login: goes to the backend first. At most RELAY_BLOCK_BYTES. */
+/* Input that came after the login command: goes to the backend once that has accepted. At most RELAY_BLOCK_BYTES. */
 void			 relay_preload(struct relay *, struct slice);
 /* Moves what can be moved. */
 enum relay_state	 relay_pump(struct relay *, struct tls_stream *client, int backend);

@@ -80,20 +80,30 @@ day_compare(const struct day *a, const struct day *b)
 	return (a->part > b->part) - (a->part < b->part);
 }
 
-/* hour:minute of now's local date, moved by so many days. */
+/*
+ * hour:minute of now's local date, moved by so many days. Where the clock shows that time twice, the first; where it
+ * does not show it at all, as long after midnight as it would have been. Asking mktime to choose (tm_isdst -1) would
+ * have it choose differently from call to call.
+ */
 static int64_t
 start_near(int64_t now_s, int move, unsigned hour, unsigned minute)
 {
-	time_t now = (time_t)now_s;
-	struct tm tm;
+	time_t now = (time_t)now_s, start = 0;
+	struct tm today, tm;
 
-	localtime_r(&now, &tm);
-	tm.tm_mday += move;
-	tm.tm_hour = (int)hour;
-	tm.tm_min = (int)minute;
-	tm.tm_sec = 0;
-	tm.tm_isdst = -1;	/* whichever holds then */
-	return (int64_t)mktime(&tm);
+	localtime_r(&now, &today);
+	for (int isdst = 1; isdst >= 0; isdst--) {
+		tm = today;
+		tm.tm_mday += move;
+		tm.tm_hour = (int)hour;
+		tm.tm_min = (int)minute;
+		tm.tm_sec = 0;
+		tm.tm_isdst = isdst;
+		start = mktime(&tm);
+		if (tm.tm_isdst == isdst && tm.tm_hour == (int)hour && tm.tm_min == (int)minute)
+			break;
+	}
+	return (int64_t)start;
 }
 
 int64_t

@@ -171,7 +171,7 @@ conn_pump(struct conn *c)
 
 	do {
 		lmtps_run(s);
-	} while (c->fd >= 0 && conn_send(c) && s->is_full);
+	} while (c->fd >= 0 && !lmtps_is_holding(s) && conn_send(c) && s->is_full);
 	if (c->net->is_draining && lmtps_is_quiet(s)) {
 		lmtps_hang_up(s, "421 4.3.2 going down", "drain");
 		if (c->fd >= 0)

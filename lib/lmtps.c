@@ -126,6 +126,14 @@ lmtps_is_busy(const struct lmtps *s)
 }
 
 bool
+lmtps_is_holding(const struct lmtps *s)
+{
+	if (s->state == LMTPS_MAIL)
+		return s->nasking > 0;
+	return s->state == LMTPS_DELIVER && s->is_trusted && s->nreplied == 0;
+}
+
+bool
 lmtps_wants_input(const struct lmtps *s)
 {
 	return s->state != LMTPS_CLOSING && s->in.n <= LMTPS_IN_MAX_BYTES - LMTPS_READ_BYTES;

@@ -117,6 +117,11 @@ void		 lmtps_free(struct lmtps *);
 void		 lmtps_run(struct lmtps *);
 /* The hooks owe an answer. */
 bool		 lmtps_is_busy(const struct lmtps *);
+/*
+ * Output is better kept a moment, since more will be added without any input: RCPTs being looked up; and for a
+ * trusted peer, who sends envelope and message in one piece and waits for the end, the delivery.
+ */
+bool		 lmtps_is_holding(const struct lmtps *);
 /* False: more input would only wait. */
 bool		 lmtps_wants_input(const struct lmtps *);
 /* No transaction, nothing waiting: a good moment to say 421. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -95,6 +96,7 @@ helper_run(const struct helper_job *job, int chan)
 	struct orders_done done;
 	int dir;
 
+	signal(SIGTERM, SIG_DFL);	/* what is half made is made again: end at once */
 	(void)setpriority(PRIO_PROCESS, 0, HELPER_NICE);
 	dir = helper_enter(job->settings);
 	helper_work(job, dir, &done);

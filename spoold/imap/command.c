@@ -203,7 +203,7 @@ parse_command(struct imap *im, struct slice *cur, const struct command **out)
 }
 
 void
-command_run(struct imap *im)
+imap_command_run(struct imap *im)
 {
 	struct slice		 cur = buf_slice(&im->text);
 	const struct command	*command;

@@ -10,6 +10,6 @@
 extern const char	imap_capabilities[];
 
 /* Runs the command in im->text; it is answered when this returns (IDLE: begun). */
-void	command_run(struct imap *);
+void	imap_command_run(struct imap *);
 
 #endif

@@ -10,6 +10,7 @@
 #include "imap/quote.h"
 #include "imap/section.h"
 #include "imap/set.h"
+#include "imap/told.h"
 #include "imap/untagged.h"
 
 #define FETCH_TEXT_MAX_BYTES	(96 * 1024 * 1024)	/* of one response, but the bodies sent from the log */
@@ -24,7 +25,7 @@ struct piece {
 struct fetch {
 	struct imap		*im;
 	struct fetch_args	*args;
-	struct body		 body;
+	struct content	 body;
 	struct buf		 text;		/* the response, but its pieces */
 	struct buf		 made;		/* HEADER.FIELDS in the making */
 	struct piece		 pieces[IMAP_FETCH_ITEMS_MAX];
@@ -69,14 +70,14 @@ range_add(struct fetch *f, uint64_t at, uint64_t n)
 	char			*room;
 
 	if (n > FETCH_INLINE_BYTES) {
-		if ((r = body_open(&f->body)) != STORE_OK)
+		if ((r = content_open(&f->body)) != STORE_OK)
 			return r;
 		f->pieces[f->npieces++] = (struct piece){f->text.n, at, n};
 		return STORE_OK;
 	}
 	if ((room = buf_room(&f->text, (size_t)n + 1)) == NULL)
 		return STORE_LIMIT;
-	if ((r = body_read(&f->body, at, room, (size_t)n)) == STORE_OK)
+	if ((r = content_read(&f->body, at, room, (size_t)n)) == STORE_OK)
 		f->text.n += (size_t)n;
 	return r;
 }
@@ -134,10 +135,10 @@ derived_add(struct fetch *f, enum fetch_kind kind)
 
 	if (kind == FETCH_ENVELOPE) {
 		label = "ENVELOPE ";
-		r = body_envelope(&f->body, &list);
+		r = content_envelope(&f->body, &list);
 	} else {
 		label = kind == FETCH_BODY ? "BODY " : "BODYSTRUCTURE ";
-		r = body_structure(&f->body, kind == FETCH_BODYSTRUCTURE, &list);
+		r = content_structure(&f->body, kind == FETCH_BODYSTRUCTURE, &list);
 	}
 	if (r != STORE_OK)
 		return r;
@@ -197,7 +198,7 @@ message_fetch(struct fetch *f, const struct msg_info *m, bool is_seen_now)
 {
 	enum store_result	r = STORE_OK;
 
-	body_begin(&f->body, m);
+	content_begin(&f->body, m);
 	buf_clear(&f->text);
 	f->npieces = 0;
 	if (buf_addf(&f->text, "* %u FETCH (", m->seq) < 0)
@@ -219,10 +220,7 @@ message_fetch(struct fetch *f, const struct msg_info *m, bool is_seen_now)
 	return STORE_OK;
 }
 
-/*
- * Sets \Seen on those of the batch that lack it; their FETCH tells the flags. Where nothing else
- * changed in between, the view counts this change as told.
- */
+/* Sets \Seen on those of the batch that lack it; their FETCH tells the flags. */
 static void
 batch_see(struct fetch *f, struct msg_info *msgs, size_t n, bool *is_seen_now)
 {
@@ -243,11 +241,12 @@ batch_see(struct fetch *f, struct msg_info *msgs, size_t n, bool *is_seen_now)
 		return;
 	}
 	f->has_changed = true;
-	if (modseq == f->im->view.modseq + 1)
-		f->im->view.modseq = modseq;
-	for (size_t i = 0; i < n; i++)
-		if (is_seen_now[i])
-			msgs[i].flags |= MSG_SEEN;
+	for (size_t i = 0; i < n; i++) {
+		if (!is_seen_now[i])
+			continue;
+		msgs[i].flags |= MSG_SEEN;
+		told_add(f->im, &msgs[i]);
+	}
 }
 
 /* All messages of a range; false when the command cannot go on. */
@@ -299,7 +298,7 @@ fetch_end(struct fetch *f)
 {
 	struct imap	*im = f->im;
 
-	body_free(&f->body);
+	content_free(&f->body);
 	buf_free(&f->text);
 	buf_free(&f->made);
 	if (f->has_changed)
@@ -325,7 +324,7 @@ fetch_run(struct imap *im, struct slice args)
 		uid_add(parsed);
 	if (!set_of_command(im, &parsed->set, &set))
 		return;
-	*f = (struct fetch){.im = im, .args = parsed, .body = body_make(im->store),
+	*f = (struct fetch){.im = im, .args = parsed, .body = content_make(im->store),
 	    .text = buf_make(FETCH_TEXT_MAX_BYTES), .made = buf_make(FETCH_TEXT_MAX_BYTES), .failed = STORE_OK};
 	for (size_t i = 0; i < parsed->nitems; i++)
 		if (is_section(&parsed->items[i]) && !parsed->items[i].is_peek && !im->is_readonly)

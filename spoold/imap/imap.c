@@ -154,7 +154,7 @@ take_up(struct imap *im)
 {
 	struct session	*s = im->s;
 
-	if (!state_unpack(buf_slice(&s->state), im)) {
+	if (!imap_state_unpack(buf_slice(&s->state), im)) {
 		LOG("warn.session.state", log_slice("sid", s->who.sid));
 		imap_bye(im, "state", "The session cannot go on, please connect again");
 		return false;
@@ -190,13 +190,15 @@ imap_begin(struct imap *im)
 
 /* ---- commands ---- */
 
-/* Nothing of a command outlives it; the names of keywords lived in its arena. */
+/* Nothing of a command outlives it; what was in its arena goes. */
 static void
 command_forget(struct imap *im)
 {
 	append_drop(im);
 	im->keywords = NULL;
 	im->nkeywords = 0;
+	im->told = NULL;
+	im->ntold = im->told_cap = 0;
 	arena_reset(&im->s->command);
 }
 
@@ -210,7 +212,7 @@ one_command(struct imap *im)
 	im->is_uid = false;
 	if ((r = read_command(im)) == READ_OK) {
 		im->s->commands++;
-		command_run(im);
+		imap_command_run(im);
 	}
 	return r != READ_OVER && !im->is_over;
 }
@@ -237,7 +239,7 @@ imap_park(struct imap *im)
 {
 	struct session	*s = im->s;
 
-	if (!state_pack(im, &s->state)) {
+	if (!imap_state_pack(im, &s->state)) {
 		LOG("bug.session.state", log_slice("sid", s->who.sid));
 		imap_bye(im, "state", "The session cannot go on, please connect again");
 		return SESSION_CLOSE;

@@ -35,6 +35,12 @@ struct append_literal {
 	bool		 is_failed;	/* the file could not be written: answer TEMP */
 };
 
+/* Flags the command in hand told of a message (told.c). */
+struct told {
+	uint32_t	 uid, flags;
+	uint64_t	 keywords[STORE_KEYWORDS_MAX / 64];
+};
+
 struct imap {
 	struct session	*s;		/* borrowed */
 	struct store	*store;		/* ours while a worker has the session */
@@ -56,6 +62,8 @@ struct imap {
 	bool		 may_expunge;	/* EXPUNGE may be told at its end (RFC 3501 7.4.1) */
 	struct slice	*keywords;	/* names by bit, in the command's arena; NULL: not asked for yet */
 	size_t		 nkeywords;
+	struct told	*told;		/* in the command's arena, by UID */
+	size_t		 ntold, told_cap;
 	struct append_literal append;
 
 	bool		 is_over;	/* BYE was said, or LOGOUT */

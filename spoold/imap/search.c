@@ -5,7 +5,7 @@
  */
 #include "imap/search.h"
 
-#include "imap/body.h"
+#include "imap/content.h"
 #include "imap/search_parse.h"
 #include "imap/set.h"
 #include "imap/untagged.h"
@@ -14,7 +14,7 @@
 
 struct search {
 	struct imap	*im;
-	struct body	 body;
+	struct content body;
 	const char	*charset;
 	size_t		 nunread;	/* messages a key of which could not be looked at */
 };
@@ -93,7 +93,7 @@ day_of_ms(int64_t ms)
 static bool
 header_get(struct search *s, struct slice *out)
 {
-	if (body_header(&s->body, out) == STORE_OK)
+	if (content_header(&s->body, out) == STORE_OK)
 		return true;
 	s->nunread++;
 	return false;
@@ -143,7 +143,7 @@ text_matches(struct search *s, const struct search_key *key)
 
 	if (key->text.n == 0)
 		return true;
-	if (body_parts(&s->body, &root) != STORE_OK) {
+	if (content_parts(&s->body, &root) != STORE_OK) {
 		s->nunread++;
 		return false;
 	}
@@ -225,7 +225,7 @@ view_search(struct search *s, const struct search_key *root)
 		for (size_t i = 0; i < n; i++) {
 			if (msgs[i].is_expunged)
 				continue;
-			body_begin(&s->body, &msgs[i]);
+			content_begin(&s->body, &msgs[i]);
 			if (key_matches(s, root, &msgs[i]))
 				session_putf(im->s, " %u", im->is_uid ? msgs[i].uid : msgs[i].seq);
 		}
@@ -270,7 +270,7 @@ search_run(struct imap *im, struct slice args)
 		imap_no(im, "[BADCHARSET (UTF-8 US-ASCII)] That charset is not known");
 		return;
 	}
-	*s = (struct search){.im = im, .body = body_make(im->store), .charset = charset};
+	*s = (struct search){.im = im, .body = content_make(im->store), .charset = charset};
 	search_go(s, &parsed);
-	body_free(&s->body);
+	content_free(&s->body);
 }

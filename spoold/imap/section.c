@@ -19,7 +19,7 @@ fields_pick(struct slice header, const struct section *s, struct buf *made, stru
 
 /* Sections of the message itself: no structure is needed. */
 static enum store_result
-section_of_message(struct body *b, const struct section *s, struct buf *made, struct section_found *out)
+section_of_message(struct content *b, const struct section *s, struct buf *made, struct section_found *out)
 {
 	enum store_result	r;
 	struct slice		header;
@@ -29,7 +29,7 @@ section_of_message(struct body *b, const struct section *s, struct buf *made, st
 	out->n = b->m->size;
 	if (s->text == SECTION_ALL)
 		return STORE_OK;
-	if ((r = body_header(b, &header)) != STORE_OK)
+	if ((r = content_header(b, &header)) != STORE_OK)
 		return r;
 	if (header.n > b->m->size)
 		return STORE_DAMAGED;
@@ -55,7 +55,7 @@ range_set(struct section_found *out, uint64_t at, uint64_t n)
 }
 
 enum store_result
-section_find(struct body *b, const struct section *s, struct buf *made, struct section_found *out)
+section_find(struct content *b, const struct section *s, struct buf *made, struct section_found *out)
 {
 	struct mime_part	*root, *part;
 	enum store_result	 r;
@@ -63,7 +63,7 @@ section_find(struct body *b, const struct section *s, struct buf *made, struct s
 	*out = (struct section_found){.kind = SECTION_IS_NIL};
 	if (s->nnumbers == 0)
 		return section_of_message(b, s, made, out);
-	if ((r = body_parts(b, &root)) != STORE_OK)
+	if ((r = content_parts(b, &root)) != STORE_OK)
 		return r;
 	if ((part = mime_section(root, s->numbers, s->nnumbers)) == NULL)
 		return STORE_OK;

@@ -9,17 +9,17 @@
 
 #define STATE_VERSION	1	/* of the bytes below; another version ends the session */
 
-enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_ALL = 7 };
+enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_CLAIMS_RECENT = 8, STATE_ALL = 15 };
 
 bool
-state_pack(const struct imap *im, struct buf *out)
+imap_state_pack(const struct imap *im, struct buf *out)
 {
 	const struct view	*v = &im->view;
 
 	buf_clear(out);
 	pack_u8(out, STATE_VERSION);
 	pack_u8(out, (uint8_t)((im->is_selected ? STATE_SELECTED : 0) | (im->is_readonly ? STATE_READONLY : 0) |
-	    (im->is_idling ? STATE_IDLING : 0)));
+	    (im->is_idling ? STATE_IDLING : 0) | (im->is_selected && v->claims_recent ? STATE_CLAIMS_RECENT : 0)));
 	pack_u8(out, im->nbad);
 	pack_u8(out, im->nbare);
 	pack_u8(out, im->nkeywords_told);
@@ -49,7 +49,7 @@ tag_unpack(struct unpack *u, char *out)
 }
 
 bool
-state_unpack(struct slice in, struct imap *im)
+imap_state_unpack(struct slice in, struct imap *im)
 {
 	struct unpack	u = unpack_make(in.p, in.n);
 	struct imap	got = *im;
@@ -67,7 +67,8 @@ state_unpack(struct slice in, struct imap *im)
 	got.is_selected = (bits & STATE_SELECTED) != 0;
 	got.is_readonly = (bits & STATE_READONLY) != 0;
 	got.is_idling = (bits & STATE_IDLING) != 0;
-	if (got.is_readonly && !got.is_selected)
+	got.view.claims_recent = (bits & STATE_CLAIMS_RECENT) != 0;
+	if ((got.is_readonly || got.view.claims_recent) && !got.is_selected)
 		return false;
 	if (got.is_selected) {
 		unpack_bytes(&u, got.view.mailbox, sizeof(got.view.mailbox));

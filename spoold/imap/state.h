@@ -8,8 +8,8 @@
 #include "imap/imap.h"
 
 /* Into s->state. False when it does not fit (SESSION_STATE_MAX_BYTES). */
-bool	state_pack(const struct imap *, struct buf *out);
-/* False on anything not exactly as state_pack writes it; im is unchanged then. */
-bool	state_unpack(struct slice, struct imap *);
+bool	imap_state_pack(const struct imap *, struct buf *out);
+/* False on anything not exactly as imap_state_pack writes it; im is unchanged then. */
+bool	imap_state_unpack(struct slice, struct imap *);
 
 #endif

@@ -4,6 +4,8 @@
  */
 #include "imap/untagged.h"
 
+#include "imap/told.h"
+
 #define FLAGS_LINE_MAX_BYTES	(STORE_KEYWORDS_MAX * (STORE_KEYWORD_MAX_BYTES + 1) + 256)
 
 static const struct { uint32_t flag; const char *name; } system_flags[] = {
@@ -114,7 +116,8 @@ delta_tell(struct imap *im, const struct view_delta *d)
 	if (d->is_grown)
 		session_putf(im->s, "* %u EXISTS\r\n* %u RECENT\r\n", d->exists, d->recent);
 	for (size_t i = 0; i < d->nchanges; i++)
-		untagged_fetch_flags(im, &d->changes[i]);
+		if (!told_has(im, &d->changes[i]))
+			untagged_fetch_flags(im, &d->changes[i]);
 }
 
 bool

@@ -3,12 +3,12 @@
  * with pread, never maps (a damaged file system would be a SIGBUS). What the cache holds is trusted
  * only by kind and version: a better parser raises its version here. RFC 3501 7.4.2.
  */
-#include "imap/body.h"
+#include "imap/content.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-#define BODY_HEADER_FIRST_BYTES	(16 * 1024)	/* most headers are shorter */
+#define CONTENT_HEADER_FIRST_BYTES	(16 * 1024)	/* most headers are shorter */
 #define HEADER_CACHE_MAX_BYTES	(8 * 1024)	/* longer ones are read from the log */
 #define DERIVED_MAX_BYTES	(64 * 1024 * 1024)
 #define DERIVED_CACHE_MAX_BYTES	(64 * 1024)
@@ -17,15 +17,15 @@
 enum { CACHE_HEADER = 1, CACHE_ENVELOPE = 2, CACHE_BODY = 3, CACHE_BODYSTRUCTURE = 4 };
 enum { CACHE_HEADER_VERSION = 1, CACHE_ENVELOPE_VERSION = 1, CACHE_STRUCTURE_VERSION = 1 };
 
-struct body
-body_make(struct store *store)
+struct content
+content_make(struct store *store)
 {
-	return (struct body){.store = store, .fd = -1, .bytes = buf_make(BODY_MEM_MAX_BYTES),
-	    .arena = arena_make(BODY_ARENA_BYTES), .put_arena = arena_make(BODY_PUT_BYTES)};
+	return (struct content){.store = store, .fd = -1, .bytes = buf_make(CONTENT_MEM_MAX_BYTES),
+	    .arena = arena_make(CONTENT_ARENA_BYTES), .put_arena = arena_make(CONTENT_PUT_BYTES)};
 }
 
 static void
-puts_flush(struct body *b)
+puts_flush(struct content *b)
 {
 	if (b->nputs > 0)
 		store_cache_put(b->store, b->puts, b->nputs);
@@ -34,9 +34,9 @@ puts_flush(struct body *b)
 }
 
 void
-body_free(struct body *b)
+content_free(struct content *b)
 {
-	body_end(b);
+	content_end(b);
 	puts_flush(b);
 	buf_free(&b->bytes);
 	arena_free(&b->arena);
@@ -44,14 +44,14 @@ body_free(struct body *b)
 }
 
 void
-body_begin(struct body *b, const struct msg_info *m)
+content_begin(struct content *b, const struct msg_info *m)
 {
-	body_end(b);
+	content_end(b);
 	b->m = m;
 }
 
 void
-body_end(struct body *b)
+content_end(struct content *b)
 {
 	if (b->fd != -1)
 		(void)close(b->fd);
@@ -67,7 +67,7 @@ body_end(struct body *b)
 }
 
 enum store_result
-body_open(struct body *b)
+content_open(struct content *b)
 {
 	if (b->fd != -1)
 		return STORE_OK;
@@ -75,12 +75,12 @@ body_open(struct body *b)
 }
 
 enum store_result
-body_read(struct body *b, uint64_t at, void *p, size_t n)
+content_read(struct content *b, uint64_t at, void *p, size_t n)
 {
 	enum store_result	r;
 	size_t			got = 0;
 
-	if ((r = body_open(b)) != STORE_OK)
+	if ((r = content_open(b)) != STORE_OK)
 		return r;
 	while (got < n) {
 		ssize_t	k = pread(b->fd, (char *)p + got, n - got, (off_t)(b->offset + at + got));
@@ -98,7 +98,7 @@ body_read(struct body *b, uint64_t at, void *p, size_t n)
 
 /* Makes the first n bytes of the message be in b->bytes. */
 static enum store_result
-bytes_upto(struct body *b, uint64_t n)
+bytes_upto(struct content *b, uint64_t n)
 {
 	enum store_result	r;
 	char			*room;
@@ -107,21 +107,21 @@ bytes_upto(struct body *b, uint64_t n)
 		n = b->m->size;
 	if (n <= b->bytes.n)
 		return STORE_OK;
-	if (n > BODY_MEM_MAX_BYTES || (room = buf_room(&b->bytes, (size_t)n - b->bytes.n)) == NULL)
+	if (n > CONTENT_MEM_MAX_BYTES || (room = buf_room(&b->bytes, (size_t)n - b->bytes.n)) == NULL)
 		return STORE_LIMIT;
-	if ((r = body_read(b, b->bytes.n, room, (size_t)n - b->bytes.n)) == STORE_OK)
+	if ((r = content_read(b, b->bytes.n, room, (size_t)n - b->bytes.n)) == STORE_OK)
 		b->bytes.n = (size_t)n;
 	return r;
 }
 
 static void
-cache_add(struct body *b, uint8_t kind, uint8_t version, struct slice bytes)
+cache_add(struct content *b, uint8_t kind, uint8_t version, struct slice bytes)
 {
 	struct slice	copy;
 
 	if (bytes.n > DERIVED_CACHE_MAX_BYTES)
 		return;
-	if (b->nputs == BODY_PUTS_MAX || bytes.n + 1 > BODY_PUT_BYTES - b->put_arena.used)
+	if (b->nputs == CONTENT_PUTS_MAX || bytes.n + 1 > CONTENT_PUT_BYTES - b->put_arena.used)
 		puts_flush(b);
 	copy = arena_slice(&b->put_arena, bytes);
 	if (copy.p == NULL)
@@ -131,16 +131,16 @@ cache_add(struct body *b, uint8_t kind, uint8_t version, struct slice bytes)
 }
 
 static bool
-cache_get(struct body *b, uint8_t kind, uint8_t version, struct slice *out)
+cache_get(struct content *b, uint8_t kind, uint8_t version, struct slice *out)
 {
 	return store_cache_get(b->store, b->m->body.modseq, kind, version, &b->arena, out) == FOUND;
 }
 
 /* Reads on until the header block is whole: it ends before what was read, or the message does. */
 static enum store_result
-header_read(struct body *b)
+header_read(struct content *b)
 {
-	uint64_t	n = BODY_HEADER_FIRST_BYTES;
+	uint64_t	n = CONTENT_HEADER_FIRST_BYTES;
 
 	for (;; n *= 4) {
 		enum store_result	r;
@@ -158,7 +158,7 @@ header_read(struct body *b)
 }
 
 enum store_result
-body_header(struct body *b, struct slice *out)
+content_header(struct content *b, struct slice *out)
 {
 	enum store_result	r;
 
@@ -173,7 +173,7 @@ body_header(struct body *b, struct slice *out)
 }
 
 enum store_result
-body_all(struct body *b, struct slice *out)
+content_all(struct content *b, struct slice *out)
 {
 	enum store_result	r;
 
@@ -184,13 +184,13 @@ body_all(struct body *b, struct slice *out)
 }
 
 enum store_result
-body_parts(struct body *b, struct mime_part **out)
+content_parts(struct content *b, struct mime_part **out)
 {
 	enum store_result	r;
 	struct slice		all;
 
 	if (b->root == NULL) {
-		if ((r = body_all(b, &all)) != STORE_OK)
+		if ((r = content_all(b, &all)) != STORE_OK)
 			return r;
 		if ((b->root = mime_parse(all, &b->arena)) == NULL)
 			return STORE_LIMIT;
@@ -201,7 +201,7 @@ body_parts(struct body *b, struct mime_part **out)
 
 /* Moves what a mime function wrote into the message's arena and the cache. */
 static enum store_result
-derived_keep(struct body *b, uint8_t kind, uint8_t version, const struct buf *made, struct slice *out)
+derived_keep(struct content *b, uint8_t kind, uint8_t version, const struct buf *made, struct slice *out)
 {
 	*out = arena_slice(&b->arena, buf_slice(made));
 	if (out->p == NULL)
@@ -211,7 +211,7 @@ derived_keep(struct body *b, uint8_t kind, uint8_t version, const struct buf *ma
 }
 
 enum store_result
-body_envelope(struct body *b, struct slice *out)
+content_envelope(struct content *b, struct slice *out)
 {
 	enum store_result	r;
 	struct slice		header;
@@ -219,7 +219,7 @@ body_envelope(struct body *b, struct slice *out)
 
 	if (cache_get(b, CACHE_ENVELOPE, CACHE_ENVELOPE_VERSION, out))
 		return STORE_OK;
-	if ((r = body_header(b, &header)) != STORE_OK)
+	if ((r = content_header(b, &header)) != STORE_OK)
 		return r;
 	if (mime_envelope(header, &b->arena, &made) != 0)
 		r = STORE_LIMIT;
@@ -230,7 +230,7 @@ body_envelope(struct body *b, struct slice *out)
 }
 
 enum store_result
-body_structure(struct body *b, bool extended, struct slice *out)
+content_structure(struct content *b, bool extended, struct slice *out)
 {
 	uint8_t			 kind = extended ? CACHE_BODYSTRUCTURE : CACHE_BODY;
 	enum store_result	 r;
@@ -239,7 +239,7 @@ body_structure(struct body *b, bool extended, struct slice *out)
 
 	if (cache_get(b, kind, CACHE_STRUCTURE_VERSION, out))
 		return STORE_OK;
-	if ((r = body_parts(b, &root)) != STORE_OK)
+	if ((r = content_parts(b, &root)) != STORE_OK)
 		return r;
 	if (mime_bodystructure(buf_slice(&b->bytes), root, extended, &b->arena, &made) != 0)
 		r = STORE_LIMIT;

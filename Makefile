@@ -7,6 +7,8 @@ PREFIX	= /usr/local
 DESTDIR	=
 CC	= cc
 B	= build
+O	= $(B)/o
+O	= $(B)/o
 VERSION	= 0.1
 
 DAEMONS	= proxyd relayd lmtpd spoold rotated mupdated
@@ -32,7 +34,7 @@ PC_LIBS	= $(eval PC_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PC_LIBS)
 # Sources of a room: all .c below it, one level of folders deep. Its main is DAEMON/DAEMON.c; helper
 # programs are DAEMON/prog_NAME.c and become build/NAME.
 srcs	= $(sort $(wildcard $(1)/*.c $(1)/*/*.c))
-objs	= $(patsubst %.c,$(B)/%.o,$(filter-out $(1)/$(1).c $(1)/prog_%.c,$(call srcs,$(1))))
+objs	= $(patsubst %.c,$(O)/%.o,$(filter-out $(1)/$(1).c $(1)/prog_%.c,$(call srcs,$(1))))
 progs	= $(patsubst $(1)/prog_%.c,$(B)/%,$(wildcard $(1)/prog_*.c))
 PROGS	= $(foreach d,$(DAEMONS),$(call progs,$(d)))
 TESTS	= $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/*/test_*.c)))
@@ -40,12 +42,12 @@ FUZZ	= $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/*/fuzz_*.c)))
 
 all: $(addprefix $(B)/,$(DAEMONS)) $(PROGS)
 
-$(B)/%.o: %.c
+$(O)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPF) -I$(firstword $(subst /, ,$*)) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 define room
-$(B)/$(1).a: $(call objs,$(1))
+$(O)/$(1).a: $(call objs,$(1))
 	@mkdir -p $$(@D)
 	@rm -f $$@
 	ar crs $$@ $$^
@@ -53,29 +55,31 @@ endef
 $(foreach r,lib $(DAEMONS),$(eval $(call room,$(r))))
 
 define daemon
-$(B)/$(1): $(B)/$(1)/$(1).o $(B)/$(1).a $(B)/lib.a
+$(B)/$(1): $(O)/$(1)/$(1).o $(O)/$(1).a $(O)/lib.a
 	$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS)
-$(call progs,$(1)): $(B)/%: $(B)/$(1)/prog_%.o $(B)/$(1).a $(B)/lib.a
+$(call progs,$(1)): $(B)/%: $(O)/$(1)/prog_%.o $(O)/$(1).a $(O)/lib.a
 	$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS)
 endef
 $(foreach d,$(DAEMONS),$(eval $(call daemon,$(d))))
 
 # tests/ROOM/test_X.c sees ROOM's headers and everything of ROOM but its main.
-room_of	= $(word 3,$(subst /, ,$(1)))
-$(B)/tests/%.o: tests/%.c
+$(O)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPF) -I$(firstword $(subst /, ,$*)) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 define testrules
-$(B)/tests/$(1)/test_%: $(B)/tests/$(1)/test_%.o $(if $(filter lib,$(1)),,$(B)/$(1).a) $(B)/lib.a
+$(B)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(if $(filter lib,$(1)),,$(O)/$(1).a) $(O)/lib.a
+	@mkdir -p $$(@D)
 	$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS) -lcmocka
-$(B)/tests/$(1)/fuzz_%: $(B)/tests/$(1)/fuzz_%.o $(if $(FUZZER),,$(B)/tests/fuzz_main.o) $(if $(filter lib,$(1)),,$(B)/$(1).a) $(B)/lib.a
+$(B)/tests/$(1)/fuzz_%: $(O)/tests/$(1)/fuzz_%.o $(if $(FUZZER),,$(O)/tests/fuzz_main.o) $(if $(filter lib,$(1)),,$(O)/$(1).a) $(O)/lib.a
+	@mkdir -p $$(@D)
 	$(CC) $(LDFLAGS) $(FUZZER) -o $$@ $$^ $(LIBS)
 endef
 $(foreach r,lib $(DAEMONS),$(eval $(call testrules,$(r))))
 
 BENCH	= $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
-$(BENCH): %: %.o
+$(BENCH): $(B)/%: $(O)/%.o
+	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 tests: all $(TESTS) $(FUZZ) $(BENCH)
@@ -161,4 +165,4 @@ clean:
 
 .PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak bench lint man install clean
 .SECONDARY:
--include $(shell find $(B) -path $(B)/peers -prune -o -name '*.d' -type f -print 2>/dev/null)
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -377,7 +377,7 @@ static const struct row {
 } rows[] = {
 	{"memory", do_memory, ALL}, {"log", do_log, ALL}, {"libevent", do_libevent, ALL}, {"openssl", do_openssl, ALL},
 	{"pass a descriptor", do_pass_fd, ALL}, {"time", do_time, ALL}, {"own name, limits read", do_name, ALL},
-	{"accept", do_accept, ALL}, {"open to read", do_open_read, ALL}, {"append and sync", do_pread, ALL},
+	{"accept", do_accept, ALL}, {"open to read", do_open_read, ALL}, {"pread", do_pread, ALL},
 	{"set non-blocking", do_nonblock, N | C | F}, {"sendfile", do_sendfile, N | C | F},
 	{"seek", do_seek, N | C | F}, {"pwrite", do_pwrite, N | C | F}, {"truncate", do_truncate, N | C | F},
 	{"fallocate", do_allocate, N | C | F},
@@ -608,6 +608,9 @@ limited_memory(void)
 	volatile char *p;
 
 	sandbox_limits(0, 512ULL << 20, false);
+#ifdef SANDBOX_ASAN
+	return 0;
+#endif
 	p = malloc(1024UL << 20);
 	return p != NULL;
 }
@@ -617,9 +620,7 @@ test_limits(void **state)
 {
 	(void)state;
 	assert_int_equal(in_child(nothing, NULL, limited), 0);
-#ifndef SANDBOX_ASAN
 	assert_int_equal(in_child(nothing, NULL, limited_memory), 0);
-#endif
 }
 
 static int

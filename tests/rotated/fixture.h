@@ -43,7 +43,7 @@ fixture_message(int fd, uint32_t salt, uint64_t modseq, uint32_t uid, struct sli
 	struct record r = {.type = RECORD_MESSAGE, .modseq = modseq, .uid = uid, .date_ms = 1764000000000, .body_bytes = body.n};
 	struct record_message m = {.sender = SLICE("s@example.test"), .qid = SLICE("q1"), .naddressees = nusers};
 	struct buf extra = buf_make(1 << 20), out = buf_make(64 << 20);
-	char names[RECORD_USER_CAP][16];
+	char names[RECORD_USER_CAP][32];
 
 	for (size_t i = 0; i < nusers; i++) {
 		snprintf(names[i], sizeof(names[i]), "user%zu", i);

@@ -284,6 +284,10 @@ conn_work(struct conn *c)
 		}
 	} while (held && c->out.n < CONN_OUT_HIGH_BYTES && c->state != CONN_ENDING);
 	stream_go_on(c);
+	if (c->state == CONN_ENDING && c->out.n == 0 && c->net->is_draining) {
+		conn_close(c, "drain");
+		return;
+	}
 	if (c->state == CONN_ENDING && c->out.n == 0 && !c->is_shut) {
 		c->is_shut = true;
 		c->ending_ms = mono_ms();

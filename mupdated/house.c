@@ -21,7 +21,9 @@ end_give(struct child *c, int fd)
 {
 	const char verb = VERB_LINK;
 
-	if (child_chan(c) < 0 || ipc_send(child_chan(c), (struct slice){&verb, 1}, &fd, 1) < 0)
+	/* One that has just died is reported as such; its successor will be READY. */
+	if (child_chan(c) >= 0 && ipc_send(child_chan(c), (struct slice){&verb, 1}, &fd, 1) < 0 && errno != EPIPE &&
+	    errno != ECONNRESET)
 		LOG("warn.link.failed", log_i64("pid", child_pid(c)), log_i64("errno", errno));
 	close(fd);
 }

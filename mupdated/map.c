@@ -41,7 +41,7 @@ ready_say(struct map *m)
 {
 	const char verb = VERB_READY;
 
-	if (m->chan >= 0 && ipc_send(m->chan, (struct slice){&verb, 1}, NULL, 0) < 0)
+	if (m->chan >= 0 && !m->is_draining && ipc_send(m->chan, (struct slice){&verb, 1}, NULL, 0) < 0)
 		DIE(EXIT_TEMP, "fatal.parent", log_str("what", "ready"));
 }
 

@@ -36,7 +36,7 @@ ready_say(struct net *net)
 {
 	const char verb = VERB_READY;
 
-	if (net->chan >= 0 && ipc_send(net->chan, (struct slice){&verb, 1}, NULL, 0) < 0)
+	if (net->chan >= 0 && !net->is_draining && ipc_send(net->chan, (struct slice){&verb, 1}, NULL, 0) < 0)
 		DIE(EXIT_TEMP, "fatal.parent", log_str("what", "ready"));
 }
 

@@ -129,9 +129,9 @@ client_turn(struct client *c, enum session_why why)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* A logged-in session of the user; its greeting is in got. input may be there already (pipelined). */
+/* A session of the user before its first turn; input is there already. */
 static inline void
-client_open(struct client *c, const char *user, struct slice input)
+client_connect(struct client *c, const char *user, struct slice input)
 {
 	int	pair[2];
 
@@ -147,6 +147,13 @@ client_open(struct client *c, const char *user, struct slice input)
 		errx(1, "pthread_create");
 	if (input.n > 0 && write(c->fd, input.p, input.n) != (ssize_t)input.n)
 		err(1, "write");
+}
+
+/* A logged-in session of the user; its greeting is in got. input may be there already (pipelined). */
+static inline void
+client_open(struct client *c, const char *user, struct slice input)
+{
+	client_connect(c, user, input);
 	client_turn(c, SESSION_NEW);
 }
 

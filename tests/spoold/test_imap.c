@@ -724,6 +724,92 @@ test_split(void **state)
 	buf_free(&got);
 }
 
+/* Sets larger than a batch: every message once, in order, with the right number. */
+static void
+test_batches(void **state)
+{
+	enum { N = 5 << 7 };	/* 640, more than two batches */
+	struct buf	want = buf_make(1024 * 1024);
+	struct client	c;
+
+	(void)state;
+	assert_true(N > 2 * STORE_BATCH_MSGS);
+	assert_int_equal(client_begin(&c, "batches"), 0);
+	for (int i = 0; i < 5; i++)
+		append(&c, "INBOX", "", PLAIN);
+	client_send(&c, SLICE("a SELECT INBOX\r\n"), 0, 0);
+	for (int i = 0; i < 7; i++)
+		client_send(&c, SLICE("b COPY 1:* INBOX\r\n"), 0, 0);
+	got_check("batches", "COPY", &c, "~* 640 EXISTS\r\n~b OK [COPYUID ~");
+	for (int i = 1; i <= N; i++)
+		(void)buf_addf(&want, "* %d FETCH (RFC822.SIZE " PLAIN_N ")\r\n", i);
+	(void)buf_add_str(&want, "c OK FETCH completed\r\n");
+	(void)buf_add(&want, "", 1);
+	client_send(&c, SLICE("c FETCH 1:* RFC822.SIZE\r\n"), 0, 0);
+	got_check("batches", "FETCH", &c, want.p);
+	client_send(&c, SLICE("d STORE 1:* +FLAGS.SILENT (\\Deleted new)\r\n"), 0, 0);
+	got_check("batches", "STORE", &c, "d OK STORE completed\r\n");
+	client_send(&c, SLICE("d FETCH 1:* BODY[TEXT]<0.1>\r\ne SEARCH UNSEEN\r\n"), 0, 0);
+	got_check("batches", "FETCH", &c, "* FLAGS ~* 640 FETCH (BODY[TEXT]<0> {1}\r\nH FLAGS (\\Deleted \\Seen new \\Recent))\r\nd OK ~* SEARCH\r\ne OK ~");
+	buf_clear(&want);
+	for (int i = 0; i < N; i++)
+		(void)buf_add_str(&want, "* 1 EXPUNGE\r\n");
+	(void)buf_add_str(&want, "f OK EXPUNGE completed\r\n");
+	(void)buf_add(&want, "", 1);
+	client_send(&c, SLICE("f EXPUNGE\r\n"), 0, 0);
+	got_check("batches", "EXPUNGE", &c, want.p);
+	client_close(&c);
+	buf_free(&want);
+}
+
+static const char	*damage_text;	/* turned over where it stands in a log */
+
+static int
+path_damage(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	char	*bytes, *at;
+	FILE	*f;
+
+	(void)ftw;
+	if (type != FTW_F || strstr(path, "/log.") == NULL || (f = fopen(path, "r+e")) == NULL)
+		return 0;
+	bytes = malloc((size_t)st->st_size);
+	assert_non_null(bytes);
+	assert_int_equal(fread(bytes, 1, (size_t)st->st_size, f), (size_t)st->st_size);
+	if ((at = memmem(bytes, (size_t)st->st_size, damage_text, strlen(damage_text))) != NULL) {
+		assert_int_equal(fseek(f, at - bytes, SEEK_SET), 0);
+		(void)fputc('#', f);
+	}
+	fclose(f);
+	free(bytes);
+	return 0;
+}
+
+/* A damaged message costs its own response and the OK; all others are served. */
+static void
+test_damaged(void **state)
+{
+	static const struct step	steps[] = {
+		{"a SELECT INBOX\r\n", "~a OK ~\r\n"},
+		{"a FETCH 1:3 BODY.PEEK[]\r\n", "* 1 FETCH ~\r\n* 3 FETCH (BODY[] {" PLAIN_N "}\r\n" PLAIN ")\r\na NO [UNAVAILABLE] ~\r\n"},
+		{"a FETCH 2 BODYSTRUCTURE\r\n", "a NO [UNAVAILABLE] ~\r\n"},
+		{"a FETCH 1:3 FLAGS\r\n", "* 1 FETCH ~* 2 FETCH ~* 3 FETCH ~a OK ~\r\n"},
+		{"a SEARCH TEXT hello\r\n", "* SEARCH 1 3\r\na OK ~could not be read\r\n"},
+		{"a NOOP\r\n", "a OK ~\r\n"},
+	};
+	struct client			c;
+
+	(void)state;
+	assert_int_equal(client_begin(&c, "damaged"), 0);
+	append(&c, "INBOX", "", PLAIN);
+	append(&c, "INBOX", "", "Subject: to be damaged\r\n\r\nHELLO-damage-me\r\n");
+	append(&c, "INBOX", "", PLAIN);
+	damage_text = "HELLO-damage-me";
+	(void)nftw(test_active, path_damage, 16, FTW_PHYS);
+	STEPS(&c, steps);
+	client_close(&c);
+}
+
 /* Commands that come with the login are answered after it. */
 static void
 test_pipelined_login(void **state)
@@ -763,7 +849,7 @@ main(void)
 		cmocka_unit_test(test_append_large), cmocka_unit_test(test_copy), cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_bad_input), cmocka_unit_test(test_line_limit), cmocka_unit_test(test_literal_limits),
 		cmocka_unit_test(test_bad_limit), cmocka_unit_test(test_state), cmocka_unit_test(test_two_sessions),
-		cmocka_unit_test(test_split), cmocka_unit_test(test_pipelined_login),
+		cmocka_unit_test(test_batches), cmocka_unit_test(test_damaged), cmocka_unit_test(test_split), cmocka_unit_test(test_pipelined_login),
 	};
 
 	return cmocka_run_group_tests(tests, group_begin, group_end);

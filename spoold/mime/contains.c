@@ -136,13 +136,14 @@ mime_fold(struct slice text, const char *name, struct arena *arena)
 	const struct charset *charset = charset_find(name == NULL ? SLICE("utf-8") : slice_of(name));
 	struct convert cv = convert_make(charset);
 	struct slice out = {NULL, 0};
-	char *copy;
 
 	convert_feed(&cv, text, &c.fold);
 	convert_end(&cv, &c.fold);
 	fold_end(&c.fold);
-	if (charset != NULL && !cv.is_bad && !c.fold.is_bad && !c.is_full && (copy = arena_copy(arena, buf_slice(&folded))) != NULL)
-		out = (struct slice){copy, folded.n};
+	if (charset != NULL && !cv.is_bad && !c.fold.is_bad && !c.is_full) {
+		out.p = arena_copy(arena, buf_slice(&folded));
+		out.n = out.p == NULL ? 0 : folded.n;
+	}
 	buf_free(&folded);
 	return out;
 }

@@ -22,7 +22,10 @@ struct mime_part {
 	struct mime_part *child, *next, *parent;
 };
 
-/* Parses the structure; root in the arena, NULL past the arena's cap. */
+/*
+ * Parses the structure; root in the arena, NULL past the arena's cap. The arena need not hold more than 2 MiB and the
+ * message's headers, for ENVELOPE and BODYSTRUCTURE 8 times its headers.
+ */
 struct mime_part	*mime_parse(struct slice message, struct arena *);
 /*
  * The part an IMAP section names ("1.2.3", RFC 3501 6.4.5, already split into numbers), NULL when there is none. n 0: the root.
@@ -30,18 +33,27 @@ struct mime_part	*mime_parse(struct slice message, struct arena *);
  */
 struct mime_part	*mime_section(struct mime_part *root, const uint32_t *numbers, size_t n);
 
-/* ENVELOPE's parenthesised list (RFC 3501 7.4.2). 0, or -1 when out is full. header: the raw header block. */
+/* ENVELOPE's parenthesised list (RFC 3501 7.4.2). 0, or -1 when out or the arena is full. header: the raw header block. */
 int	mime_envelope(struct slice header, struct arena *, struct buf *out);
-/* BODYSTRUCTURE, or BODY where !extended; every extension field is there when extended. */
+/* BODYSTRUCTURE, or BODY where !extended; every extension field is there when extended. 0, or -1 as above. */
 int	mime_bodystructure(struct slice message, const struct mime_part *root, bool extended, struct arena *, struct buf *out);
 
-/* Header fields, unfolded view of them not needed: raw lines. fields: names to pick (or to leave out), in message order, then an empty line. */
+/*
+ * Header fields as raw lines: those named (or, is_not, all but those), in the order of the message, then an empty line. 0, or -1 when
+ * out is full.
+ */
 int	mime_header_fields(struct slice header, const struct slice *names, size_t n, bool is_not, struct buf *out);
-/* The first field of that name: its raw value without the CRLF at the end (still folded); false when there is none. */
+/*
+ * The first field of that name: its raw value, outer white space and the CRLF at the end gone (still folded); false when there is
+ * none. The value points into header: what follows it can be asked again for the next one.
+ */
 bool	mime_header_get(struct slice header, const char *name, struct slice *value_out);
 /* Length of the header block at the start of message, its empty line included. */
 uint64_t mime_header_bytes(struct slice message);
-/* A Date: value (RFC 5322 3.3, with obsolete forms) in seconds since the epoch, and the day in its own zone as days since the epoch; false when unreadable. */
+/*
+ * A Date: value (RFC 5322 3.3, with obsolete forms) in seconds since the epoch, and the day in its own zone as days since the
+ * epoch; false when unreadable.
+ */
 bool	mime_date(struct slice value, int64_t *utc_s_out, int64_t *local_day_out);
 
 /*
@@ -50,11 +62,17 @@ bool	mime_date(struct slice value, int64_t *utc_s_out, int64_t *local_day_out);
  */
 bool	mime_header_contains(struct slice raw_value, struct slice needle);
 bool	mime_text_contains(struct slice message, const struct mime_part *root, struct slice needle, bool with_headers);
-/* Case-folds and normalises UTF-8 (utf8proc), into the arena; charset NULL or "UTF-8" or "US-ASCII" ...; empty p NULL when the charset is unknown or the text is not in it. */
+/*
+ * Text in a charset (NULL: UTF-8) case-folded and decomposed (NFKD, as RFC 5051 compares), in UTF-8, in the arena; p NULL when
+ * the charset is unknown, the text is not in it, or the arena is full.
+ */
 struct slice	mime_fold(struct slice text, const char *charset, struct arena *);
 /* Is the charset known? (SEARCH CHARSET: NO [BADCHARSET]) */
 bool	mime_charset_is_known(const char *charset);
-/* Loads the tables of all known charsets. Once at a worker's start, before its sandbox keeps iconv from its files; else they are loaded when first used. */
+/*
+ * Loads the tables of all known charsets. Once at a worker's start, before its sandbox keeps iconv from its files; without it
+ * they are loaded when first used, and a charset whose table cannot be read is unknown.
+ */
 void	mime_charset_preload(void);
 
 #endif

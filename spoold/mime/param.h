@@ -5,7 +5,7 @@
 #include "arena.h"
 #include "mime/text.h"
 
-#define PARAMS_MAX		256	/* of one field; later ones are not looked at (a handful is usual, RFC 2231 splits long ones) */
+#define PARAMS_MAX		256	/* of one field, pieces of RFC 2231 counted; later ones are not looked at */
 #define PARAM_TOKEN_MAX_BYTES	127	/* a type or subtype (RFC 6838 4.2), a parameter's name */
 
 struct content {

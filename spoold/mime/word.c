@@ -86,7 +86,10 @@ plain_feed(struct slice s, struct fold *f)
 	}
 }
 
-/* Encoded words at the start of s, the white space between them gone; a character may be cut between two of the same charset. */
+/*
+ * Encoded words at the start of s, the white space between them gone (RFC 2047 6.2); how much of s they are. A character may be
+ * cut between two of the same charset, as some senders do.
+ */
 static size_t
 words_feed(struct slice s, struct fold *f)
 {

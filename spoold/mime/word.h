@@ -4,7 +4,7 @@
 
 #include "mime/match.h"
 
-/* Feeds a header value, unfolded, its encoded words decoded (RFC 2047, RFC 2231 5). What is no encoded word stands for itself. */
+/* Feeds a header value, unfolded, its encoded words decoded (RFC 2047, RFC 2231 5); all else stands for itself. */
 void	word_feed(struct slice value, struct fold *);
 
 #endif

@@ -78,30 +78,33 @@ message_find(struct pop3 *p, struct slice arg, struct msg_info *out)
 	return true;
 }
 
-/*
- * Calls one for each message that is not marked, in order; begin (may be NULL) before the first. False when the
- * store failed; then *begun_out says whether begin was called.
- */
+/* What each_message calls. */
+struct visitor {
+	void	(*begin)(struct pop3 *);	/* once, when the store answers; may be NULL */
+	void	(*one)(struct pop3 *, const struct msg_info *, void *arg);
+	void	*arg;
+	bool	 has_begun;
+};
+
+/* Visits each message that is not marked, in order. False when the store failed. */
 static bool
-each_message(struct pop3 *p, void (*begin)(struct pop3 *), void (*one)(struct pop3 *, const struct msg_info *, void *), void *arg,
-    bool *begun_out)
+each_message(struct pop3 *p, struct visitor *v)
 {
 	struct msg_info batch[STORE_BATCH_MSGS];
 	uint32_t lo = 1, seq = 0;
 	size_t n, i;
 
-	*begun_out = false;
 	do {
 		if (view_range(p->store, &p->view, lo, UINT32_MAX, batch, STORE_BATCH_MSGS, &n) != STORE_OK)
 			return false;
-		if (!*begun_out && begin != NULL)
-			begin(p);
-		*begun_out = true;
+		if (!v->has_begun && v->begin != NULL)
+			v->begin(p);
+		v->has_begun = true;
 		for (i = 0; i < n && seq < p->count; i++) {
 			batch[i].seq = ++seq;
 			lo = batch[i].uid + 1;
 			if (!marks_has(p, seq))
-				one(p, &batch[i], arg);
+				v->one(p, &batch[i], v->arg);
 		}
 	} while (n == STORE_BATCH_MSGS && seq < p->count && !p->s->is_dead);
 	return seq == p->count || p->s->is_dead;
@@ -111,11 +114,11 @@ each_message(struct pop3 *p, void (*begin)(struct pop3 *), void (*one)(struct po
 static void
 listing(struct pop3 *p, void (*begin)(struct pop3 *), void (*one)(struct pop3 *, const struct msg_info *, void *))
 {
-	bool begun;
+	struct visitor v = {.begin = begin, .one = one};
 
-	if (each_message(p, begin, one, NULL, &begun)) {
+	if (each_message(p, &v)) {
 		session_puts(p->s, ".\r\n");
-	} else if (!begun) {
+	} else if (!v.has_begun) {
 		reply_temp(p);
 	} else {
 		p->s->end_why = "error";	/* no way to say so in the middle of an answer */
@@ -141,10 +144,10 @@ static void
 command_stat(struct pop3 *p, const struct args *a)
 {
 	struct total t = {0, 0};
-	bool begun;
+	struct visitor v = {.one = total_add, .arg = &t};
 
 	(void)a;
-	if (!each_message(p, NULL, total_add, &t, &begun))
+	if (!each_message(p, &v))
 		reply_temp(p);
 	else
 		session_putf(p->s, "+OK %llu %llu\r\n", (unsigned long long)t.messages, (unsigned long long)t.bytes);

@@ -31,7 +31,9 @@ is_named(int fd, const char *path)
 {
 	struct stat by_fd, by_name;
 
-	return fstat(fd, &by_fd) == 0 && lstat(path, &by_name) == 0 && by_fd.st_ino == by_name.st_ino && by_fd.st_dev == by_name.st_dev;
+	if (fstat(fd, &by_fd) == -1 || lstat(path, &by_name) == -1)
+		return false;
+	return by_fd.st_ino == by_name.st_ino && by_fd.st_dev == by_name.st_dev;
 }
 
 static enum lock_result

@@ -94,7 +94,10 @@ static void
 line_fault(struct pop3 *p, enum frame_fault fault)
 {
 	static const char *const texts[] = {
-		[FRAME_LONG] = "line too long", [FRAME_BARE] = "bare CR or LF", [FRAME_NUL] = "NUL in line", [FRAME_LITERAL] = "bad line",
+		[FRAME_LONG] = "line too long",
+		[FRAME_BARE] = "bare CR or LF",
+		[FRAME_NUL] = "NUL in line",
+		[FRAME_LITERAL] = "bad line",
 	};
 
 	session_putf(p->s, "-ERR %s\r\n", texts[fault]);

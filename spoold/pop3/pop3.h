@@ -8,8 +8,8 @@
 #include "session.h"
 
 #define POP3_LINE_MAX_BYTES	510		/* of a command, without CRLF (RFC 2449 4: 255 with it) */
-#define POP3_FAULTS_MAX		3		/* lines that are none (too long, bare CR or LF, NUL): this many end the session */
-#define POP3_UNKNOWN_MAX	20		/* unknown or malformed commands in a row: this many end it (a stray HTTP client) */
+#define POP3_FAULTS_MAX		3		/* lines that are none (too long, bare CR or LF, NUL): so many end the session */
+#define POP3_UNKNOWN_MAX	20		/* unknown or malformed commands in a row: so many end it (no mail client) */
 #define POP3_AUTOLOGOUT_MS	(10 * 60 * 1000)	/* RFC 1939 3: at least 10 minutes */
 #define POP3_MESSAGES_MAX	(64U * 1024 * 1024)	/* of one maildrop: 8 MiB of marks */
 #define POP3_RANGES_MAX		500		/* runs of marked messages in a parked state; more of them keep the worker */
@@ -48,7 +48,7 @@ bool	state_unpack(struct pop3 *, struct slice);
 /* ---- maildrop.c ---- */
 
 enum lock_result { LOCK_HELD, LOCK_IN_USE, LOCK_TROUBLE };
-/* The exclusive lock on the maildrop (RFC 1939 4); LOCK_HELD: the descriptor holds it until maildrop_unlock or its last copy is closed. */
+/* The exclusive lock on the maildrop (RFC 1939 4), held by the descriptor until maildrop_unlock or until its last copy is closed. */
 enum lock_result maildrop_lock(struct store *, const struct store_host *, int *fd_out);
 void		 maildrop_unlock(struct store *, const struct store_host *, int fd);
 /* Stores \Seen for what was read. Best effort. */

@@ -60,21 +60,25 @@ retr_body(struct pop3 *p, int fd, uint64_t offset, uint64_t bytes, struct top *t
 	while (bytes > 0 && !(top != NULL && top->is_done)) {
 		size_t want = bytes < sizeof(piece) ? (size_t)bytes : sizeof(piece);
 		ssize_t n = pread(fd, piece, want, (off_t)offset);
+		struct slice shown = {piece, n < 0 ? 0 : (size_t)n};
 
 		if (n <= 0)
 			return false;
-		offset += (uint64_t)n;
-		bytes -= (uint64_t)n;
+		offset += shown.n;
+		bytes -= shown.n;
+		if (top != NULL)
+			shown.n = top_take(top, shown);
 		buf_clear(out);
-		if (frame_stuff(&stuff, (struct slice){piece, top != NULL ? top_take(top, (struct slice){piece, (size_t)n}) : (size_t)n}, out) == -1)
+		if (frame_stuff(&stuff, shown, out) == -1)
 			return false;
 		if (session_write(p->s, out->p, out->n) == -1)
 			return true;
 	}
 	buf_clear(out);
-	/* Old clients wait for the line that ends a header (oe-ns-eoh). */
-	if (top != NULL && top->in_header && frame_stuff(&stuff, top->line_bytes > 0 ? SLICE("\r\n\r\n") : SLICE("\r\n"), out) == -1)
-		return false;
+	if (top != NULL && top->in_header) {	/* old clients wait for the line that ends a header (oe-ns-eoh) */
+		if (frame_stuff(&stuff, top->line_bytes > 0 ? SLICE("\r\n\r\n") : SLICE("\r\n"), out) == -1)
+			return false;
+	}
 	if (frame_stuff_end(&stuff, out) == -1)
 		return false;
 	session_write(p->s, out->p, out->n);

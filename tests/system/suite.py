@@ -286,6 +286,7 @@ class NextHop:
     def __init__(self, port):
         import threading
         self.got = []
+        self.conns = []
         self.s = socket.socket()
         self.s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.s.bind(("127.0.0.1", port))
@@ -300,6 +301,7 @@ class NextHop:
                 c, _ = self.s.accept()
             except OSError:
                 return
+            self.conns.append(c)
             threading.Thread(target=self.serve, args=(c,), daemon=True).start()
 
     def serve(self, c):
@@ -337,7 +339,11 @@ class NextHop:
                 c.sendall(b"250 ok\r\n")
 
     def close(self):
-        self.s.shutdown(socket.SHUT_RDWR)
+        for c in self.conns + [self.s]:
+            try:
+                c.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
         self.s.close()
 
 

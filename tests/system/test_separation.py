@@ -78,7 +78,7 @@ def secrets_not_readable(suite):
                     files[d] = os.path.join(folder, n)
     assert set(files) == {"key", "sasldb", "map", "active", "redundant"}, files
     may = {"sasldb": {64802, 64852}, "map": {64802, 64822, 64852}, "active": {64832}, "redundant": {64841}, "key": set()}
-    groups = {64802: [64802, 64860], 64822: [64822, 64860], 64852: [64860]}
+    groups = {64802: [64802, 64860], 64822: [64822, 64860], 64852: [64860, 64861]}
     for name, path in files.items():
         for uid in sorted({w[0] for w in WANT.values()}):
             pid = os.fork()
@@ -132,6 +132,7 @@ def reload_keeps_sessions(suite):
 
 def broken_configuration_is_refused(suite):
     suite.expect(r"warn\.reload\.refused")
+    suite.expect(r"fatal\.conf .*key=nonsense")
     path = f"{suite.base}/etc/lmtpd.conf"
     good = open(path).read()
     with open(path, "w") as f:

@@ -47,6 +47,17 @@ write_file(const char *text)
 	fclose(f);
 }
 
+/* A daemon keeps its values for life; a test does not. */
+static void
+values_free(struct values *v)
+{
+	free((void *)(uintptr_t)v->str);
+	free((void *)(uintptr_t)v->path);
+	for (size_t i = 0; i < v->list.n; i++)
+		free(v->list.v[i]);
+	free(v->list.v);
+}
+
 static void
 test_defaults(void **state)
 {
@@ -63,6 +74,7 @@ test_defaults(void **state)
 	assert_int_equal(v.list.n, 2);
 	assert_string_equal(v.list.v[1], "b");
 	assert_false(v.user.is_set);
+	values_free(&v);
 }
 
 static void
@@ -85,9 +97,11 @@ test_values(void **state)
 	assert_int_equal(v.user.gid, 34);
 	assert_int_equal(v.user.ngroups, 2);
 	assert_int_equal(v.user.groups[1], 56);
+	values_free(&v);
 	write_file("user = root");
 	conf_load(keys, NKEYS, file, &v);
 	assert_true(v.user.is_set && v.user.uid == 0 && v.user.gid == 0);
+	values_free(&v);
 }
 
 /* Loads in a child; what it logs in out. */

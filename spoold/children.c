@@ -35,7 +35,6 @@ struct worker_child {
 static struct {
 	struct parent		*parent;
 	struct site		*site;
-	struct commit_arg	 commit_arg;
 	struct child		*commit;
 	struct child		*deliver[DELIVER_MAX];
 	struct lot_child	 lots[LOTS_MAX];
@@ -180,10 +179,9 @@ commit_verb(struct child *c, void *arg, struct slice msg, int *fds, size_t nfds)
 static void
 commit_start(void)
 {
-	struct child_spec spec = {.name = "spoold/commit", .run = commit_run, .arg = &family.commit_arg, .verb = commit_verb};
+	struct child_spec spec = {.name = "spoold/commit", .run = commit_run, .arg = family.site, .verb = commit_verb};
 	struct keep k = keep_locks(family.site);
 
-	family.commit_arg.site = family.site;
 	keep_notify(&k, family.site);
 	keep_add(&k, family.site->commit_fd);
 	for (size_t i = 0; i < family.site->nvolumes; i++)

@@ -486,12 +486,12 @@ commit_event(struct commit *c, int fd, short what, event_callback_fn fn, int pri
 }
 
 static void
-commit_init(struct commit *c, const struct commit_arg *a, int chan)
+commit_init(struct commit *c, const struct site *site, int chan)
 {
 	struct timeval start = {.tv_sec = COMMIT_START_MS / 1000};
 	struct rlimit nofile;
 
-	*c = (struct commit){.site = a->site, .calls = a->calls, .chan = chan, .collected_end = &c->collected};
+	*c = (struct commit){.site = site, .calls = site->calls, .chan = chan, .collected_end = &c->collected};
 	if (c->calls.syncfs == NULL)
 		c->calls.syncfs = syncfs;
 	if (c->calls.fdatasync == NULL)

@@ -101,15 +101,9 @@ struct commit_job {
 	int			 error;		/* errno, 0: done */
 };
 
-/* A seam for tests: how a descriptor is synced. */
-struct commit_calls {
-	int	(*syncfs)(int);
-	int	(*fdatasync)(int);
-};
-
 struct commit {
 	const struct site	*site;
-	struct commit_calls	 calls;
+	struct site_calls	 calls;
 	struct event_base	*base;
 	struct event		*listen_ev, *chan_ev, *term_ev, *batch_ev, *sync_ev, *synced_ev, *start_ev, *stop_ev;
 	int			 chan;
@@ -124,11 +118,7 @@ struct commit {
 	size_t			 njobs;
 };
 
-/* The child's body (lib/parent.h). */
-struct commit_arg {
-	const struct site	*site;
-	struct commit_calls	 calls;		/* zero: the system's */
-};
+/* The child's body (lib/parent.h); arg: the struct site. */
 void	commit_run(void *arg, int chan);
 
 /* commit.c: frees it and its descriptors; the client, too, when it was its last and is gone. */
@@ -159,7 +149,7 @@ void	commit_batch(struct commit *);
 void	commit_batch_done(struct commit *);
 
 /* commit_thread.c: runs c->jobs, each in a thread; the descriptor given at the start gets readable when all are done. */
-int	commit_thread_start(const struct commit_calls *);
+int	commit_thread_start(const struct site_calls *);
 void	commit_thread_run(struct commit_job *, size_t n);
 void	commit_thread_ack(int fd);
 

@@ -17,7 +17,7 @@
 static struct {
 	pthread_mutex_t		 lock;
 	pthread_cond_t		 work;
-	const struct commit_calls *calls;
+	const struct site_calls *calls;
 	struct commit_job	*jobs;
 	size_t			 njobs, taken, done;
 	size_t			 nthreads;
@@ -81,7 +81,7 @@ pool_grow(void)
 }
 
 int
-commit_thread_start(const struct commit_calls *calls)
+commit_thread_start(const struct site_calls *calls)
 {
 	pool.calls = calls;
 	pool.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -117,7 +117,8 @@ commitc_wait(struct commitc *c, uint64_t req)
 		outcome = unpack_u8(&u);
 		if (is_drained)
 			commitc_close(c);
-		return unpack_end(&u) && outcome == COMMIT_OK ? 0 : -1;
+		c->last = unpack_end(&u) && outcome <= COMMIT_MOVED ? (enum commit_outcome)outcome : COMMIT_FAILED;
+		return c->last == COMMIT_OK ? 0 : -1;
 	}
 	LOG("warn.commit.unknown", log_str("why", left > 0 ? "committer is gone" : "no answer in time"));
 	commitc_close(c);
@@ -219,6 +220,7 @@ commitc_commit(void *arg, const struct store_commit *sc)
 	struct request q = {.nfds = 0};
 	int done;
 
+	c->last = COMMIT_FAILED;
 	done = request_make(&q, c, sc);
 	if (done != 0)
 		LOG("warn.commit.limit", log_slice("user", sc->user), log_u64("records", sc->nrecords));

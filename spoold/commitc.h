@@ -16,6 +16,7 @@ struct commitc {
 	const struct site	*site;
 	int			 fd;		/* -1: not connected */
 	uint64_t		 next_req;
+	enum commit_outcome	 last;		/* of the last request waited for: why the store said TEMP */
 };
 
 void	commitc_init(struct commitc *, const struct site *);

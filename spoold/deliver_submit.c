@@ -90,7 +90,9 @@ refuse_for(const struct submit *s, size_t i, enum store_result r)
 		refuse(s, i, 452, "4.3.1 spool is full");
 		break;
 	default:
-		refuse(s, i, 451, "4.3.0 mailbox temporarily unavailable");
+		/* Placing a user writes too: then the committer knows why not. */
+		refuse(s, i, 451, s->conn->deliver->place_commit.last != COMMIT_OK ?
+		    commit_text(s->conn->deliver->place_commit.last) : "4.3.0 mailbox temporarily unavailable");
 		break;
 	}
 }
@@ -114,8 +116,10 @@ append_rcpt(struct submit *s, size_t i)
 	const struct delivery_rcpt *rcpt = &s->d->rcpts[i];
 	struct store_delivery sd = {.user = rcpt->user, .sender = s->d->sender, .qid = s->d->qid, .key = s->d->key,
 	    .date_ms = s->d->received_ms, .body = s->body, .guid = s->guid};
-	enum store_result r = user_find(&d->host, rcpt->user, rcpt->place);
+	enum store_result r;
 
+	d->place_commit.last = COMMIT_OK;
+	r = user_find(&d->host, rcpt->user, rcpt->place);
 	sd.mailbox = rcpt_mailbox(rcpt, &s->placed[i].mailbox);
 	s->placed[i].at.log_fd = -1;
 	if (r == STORE_OK)

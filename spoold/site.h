@@ -18,8 +18,15 @@ struct volume {
 	int	fd;
 };
 
+/* How the committer syncs a descriptor; zero: the system's calls. A seam for tests. */
+struct site_calls {
+	int	(*syncfs)(int);
+	int	(*fdatasync)(int);
+};
+
 struct site {
 	struct spoold_conf	 conf;
+	struct site_calls	 calls;
 	const char		*partitions[PARTITIONS_MAX + 1];	/* NULL-terminated */
 	size_t			 npartitions;
 	size_t			 volume_of[PARTITIONS_MAX];	/* partition -> index in volumes */

@@ -16,6 +16,7 @@
 #include "store/path.h"
 
 #define OPEN_TRIES	10	/* others make and remove the same index */
+#define LOCK_BYTES	(32 * 1024)	/* more than LMDB's lock file takes with READERS_MAX */
 
 static enum store_result
 fail(const struct spool *s, const char *step, const char *why)
@@ -116,12 +117,30 @@ slot_take(const struct store_host *host)
 	return fd;
 }
 
+/* LMDB writes its lock file through a map: where the disk is full that would be a SIGBUS, here it is an error. */
+static int
+reserve_lock_file(const char *dir)
+{
+	char path[PATH_MAX];
+	int fd, rc;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/lock.mdb", dir) >= sizeof(path))
+		return ENAMETOOLONG;
+	if ((fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0)
+		return errno;
+	rc = posix_fallocate(fd, 0, LOCK_BYTES);
+	close(fd);
+	return rc;
+}
+
 /* Opens the environment at path and begins to write. An LMDB or errno code. */
 static int
 open_to_write(struct index *ix, const char *path)
 {
-	int rc = index_open_env(ix, path);
+	int rc = reserve_lock_file(path);
 
+	if (rc == 0)
+		rc = index_open_env(ix, path);
 	if (rc == 0 && index_begin(ix, true) != STORE_OK) {
 		rc = ix->rc;
 		index_close_env(ix);

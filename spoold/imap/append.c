@@ -109,19 +109,25 @@ append_begin(struct imap *im, uint64_t n)
 	return NULL;
 }
 
-/* An unlinked file on the file system of the spools, so that the reserve is theirs. -1 with errno. */
+/*
+ * An unlinked file in the user's partition: a worker may write nowhere else, and the space it takes is
+ * the one the message needs. No hash folder begins with '~'. -1 with errno.
+ */
 static int
-file_make(const struct store_host *host)
+file_make(const struct imap *im)
 {
-	char	path[PATH_MAX];
-	int	fd;
+	const char	*dir = im->s->host->active_dir, *partition = store_partition(im->store);
+	char		 path[PATH_MAX];
+	int		 fd, n;
 
-	fd = open(host->active_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd != -1 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT))
-		return fd;
-	/* A file system without O_TMPFILE. */
-	if (snprintf(path, sizeof(path), "%s/.append.XXXXXX", host->active_dir) >= (int)sizeof(path))
+	n = snprintf(path, sizeof(path), "%s/%s", dir, partition);
+	if (n < 0 || (size_t)n + sizeof("/~append.XXXXXX") > sizeof(path)) {
+		errno = ENAMETOOLONG;
 		return -1;
+	}
+	if ((fd = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) != -1 || errno != EOPNOTSUPP)
+		return fd;
+	(void)strcpy(path + n, "/~append.XXXXXX");	/* a file system without O_TMPFILE */
 	if ((fd = mkostemp(path, O_CLOEXEC)) != -1)
 		(void)unlink(path);
 	return fd;
@@ -165,7 +171,7 @@ append_store(struct imap *im, struct slice s)
 	if (a->is_failed || (a->fd == -1 && buf_add_slice(&a->mem, s) == 0))
 		return;
 	if (a->fd == -1) {
-		if ((a->fd = file_make(im->s->host)) == -1) {
+		if ((a->fd = file_make(im)) == -1) {
 			file_fail(im);
 			return;
 		}

@@ -15,8 +15,8 @@
 #define IMAP_LINE_MAX_BYTES	(64 * 1024)	/* all line pieces of a command together */
 #define IMAP_LITERALS_MAX	100		/* of a command: a SEARCH with a name in each */
 #define IMAP_LITERALS_MAX_BYTES	(128 * 1024)	/* of a command, all together, but APPEND's message */
-/* A message by APPEND, as the client counts it; told in APPENDLIMIT (RFC 7889). */
-#define IMAP_APPEND_MAX_BYTES	(64ULL * 1024 * 1024)
+/* A message by APPEND, as the client counts it; told in APPENDLIMIT (RFC 7889). What lmtpd takes by default. */
+#define IMAP_APPEND_MAX_BYTES	(100ULL * 1024 * 1024)
 #define IMAP_APPEND_MEM_BYTES	(64 * 1024)	/* above it a message waits in an unlinked file */
 /* Refused {n+} literals are read and dropped up to this; past it the session ends. */
 #define IMAP_DISCARD_MAX_BYTES	IMAP_APPEND_MAX_BYTES

@@ -243,7 +243,7 @@ test_select(void **state)
 		{"a SELECT INBOX\r\n", "~* 2 EXISTS\r\n* 2 RECENT\r\n~a OK [READ-WRITE] ~\r\n"},
 		{"a SELECT INBOX\r\n", "~* 2 EXISTS\r\n* 0 RECENT\r\n~a OK [READ-WRITE] ~\r\n"},
 		{"a SELECT nope\r\n", "a NO [NONEXISTENT] ~\r\n"}, {"a FETCH 1 FLAGS\r\n", "a BAD No mailbox is selected\r\n"},
-		{"a STATUS INBOX (SIZE APPENDLIMIT)\r\n", "* STATUS \"INBOX\" (SIZE 330 APPENDLIMIT 67108864)\r\na OK ~\r\n"},
+		{"a STATUS INBOX (SIZE APPENDLIMIT)\r\n", "* STATUS \"INBOX\" (SIZE 330 APPENDLIMIT 104857600)\r\na OK ~\r\n"},
 		{"a STATUS nope (MESSAGES)\r\n", "a NO [NONEXISTENT] ~\r\n"}, {"a STATUS INBOX ()\r\n", "a BAD ~\r\n"}, {"a STATUS INBOX (FOO)\r\n", "a BAD ~\r\n"},
 		{"a SELECT INBOX\r\na UNSELECT\r\n", "~a OK [READ-WRITE] ~\r\na OK UNSELECT completed\r\n"},
 		{"a CREATE gone\r\na SELECT gone\r\na DELETE gone\r\na FETCH 1 FLAGS\r\na NOOP\r\n",
@@ -385,7 +385,7 @@ test_append(void **state)
 {
 	static const struct step	steps[] = {
 		{"a APPEND nope {5}\r\n", "a NO [TRYCREATE] ~\r\n"}, {"a APPEND nope {5+}\r\nabcde\r\nb NOOP\r\n", "a NO [TRYCREATE] ~\r\nb OK ~\r\n"},
-		{"a APPEND ../x {5}\r\n", "a NO [CANNOT] ~\r\n"}, {"a APPEND INBOX {67108865}\r\n", "a NO [TOOBIG] ~\r\n"},
+		{"a APPEND ../x {5}\r\n", "a NO [CANNOT] ~\r\n"}, {"a APPEND INBOX {104857601}\r\n", "a NO [TOOBIG] ~\r\n"},
 		{"a APPEND INBOX {0}\r\n", "a NO ~\r\n"}, {"a APPEND INBOX \"text\"\r\n", "a BAD ~\r\n"}, {"a APPEND INBOX\r\n", "a BAD ~\r\n"},
 		{"a APPEND INBOX (\\Recent) {3+}\r\nabc\r\n", "a BAD ~\r\n"}, {"a APPEND INBOX {3+}\r\nabc x\r\n", "a BAD ~\r\n"},
 		{"a APPEND INBOX ~{3+}\r\nabc\r\nb NOOP\r\n", "a BAD ~\r\nb OK ~\r\n"},
@@ -578,7 +578,7 @@ test_literal_limits(void **state)
 		got_check("literals", "bytes", &c, more == 0 ? "a BAD Unknown command\r\nb OK ~\r\n" : "a NO [TOOBIG] ~\r\nb OK ~\r\n");
 		buf_clear(&b);
 	}
-	client_send(&c, SLICE("a APPEND INBOX {67108865+}\r\nabc"), 0, 0);
+	client_send(&c, SLICE("a APPEND INBOX {104857601+}\r\nabc"), 0, 0);
 	got_check("literals", "too large to drop", &c, "* BYE [TOOBIG] ~\r\n");
 	assert_false(c.is_open);
 	client_close(&c);

@@ -20,6 +20,7 @@
 
 #define COMMIT_SMALL_LOGS	4	/* up to so many logs are synced one by one: measured, past it syncfs is faster */
 #define COMMIT_RETRY_MS		200	/* between attempts to reach rotated */
+#define COMMIT_ABSENT_MS	3000	/* rotated may restart for so long without a line, if nothing is deferred */
 #define COMMIT_ABSENT_LOG_MS	60000
 #define COMMIT_START_MS		1000	/* requests wait so long for the first descriptor after a start */
 #define COMMIT_HELD_MAX_BYTES	(64 * 1024 * 1024)	/* of requests held; past it no more are read */
@@ -85,6 +86,7 @@ struct commit_part {
 	bool			 is_settled;	/* rotated answered, or cannot be reached */
 	bool			 is_absent;	/* and that was logged */
 	bool			 is_failed;	/* a sync failed: nothing more is acknowledged */
+	int64_t			 absent_ms;	/* since when there is no descriptor */
 	int64_t			 logged_ms;
 	uint64_t		 ndeferred, ndropped;	/* since the last log line */
 };

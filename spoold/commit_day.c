@@ -27,7 +27,8 @@ day_log_absent(struct commit_part *p)
 {
 	int64_t now = mono_ms();
 
-	if (p->is_absent && now - p->logged_ms < COMMIT_ABSENT_LOG_MS)
+	if (p->is_absent ? now - p->logged_ms < COMMIT_ABSENT_LOG_MS :
+	    p->ndeferred == 0 && now - p->absent_ms < COMMIT_ABSENT_MS)
 		return;
 	LOG("warn.redundant.absent", log_str("partition", p->name), log_u64("deferred", p->ndeferred),
 	    log_u64("dropped", p->ndropped), log_str("why", "rotated gives no descriptor"));
@@ -78,8 +79,7 @@ day_lost(struct commit_part *p)
 		commit_day_free(d);
 	}
 	p->retiring = NULL;
-	if (!p->commit->is_draining)
-		day_log_absent(p);
+	p->absent_ms = mono_ms();
 	day_settle(p);
 	day_retry(p);
 }
@@ -172,7 +172,8 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	p->fd = day_connect(p->commit->site->conf.redundant_socket);
 	if (p->fd < 0) {
-		day_log_absent(p);
+		if (!p->is_absent)
+			day_log_absent(p);
 		if (!p->is_settled)
 			day_settle(p);
 		day_retry(p);
@@ -196,6 +197,7 @@ commit_day_start(struct commit *c)
 		p->commit = c;
 		p->name = c->site->partitions[i];
 		p->fd = -1;
+		p->absent_ms = mono_ms();
 		p->retry = evtimer_new(c->base, on_retry, p);
 		if (p->retry == NULL)
 			DIE(EXIT_TEMP, "fatal.memory", log_str("what", "event"));

@@ -53,8 +53,8 @@ refuse(const struct submit *s, size_t i, int code, const char *text)
 {
 	struct reply r = reply_of(code, text);
 
-	deliver_answer(s->conn, s->d->req, (uint32_t)i, &r);
 	log_refusal(s->d->sid, s->d->qid, s->d->rcpts[i].user, &r, s->start_ms);
+	deliver_answer(s->conn, s->d->req, (uint32_t)i, &r);
 }
 
 /* ---- is the user here ---- */
@@ -308,8 +308,8 @@ deliver_failed(struct deliver *d, const struct deliver_pending *p, enum commit_o
 	for (size_t i = 0; i < p->nrcpts; i++)
 		store_void(&d->host, slice_of(p->rcpts[i].user), p->rcpts[i].modseq);
 	for (size_t i = 0; i < p->nrcpts; i++) {
-		deliver_answer(p->conn, p->req, p->rcpts[i].index, &r);
 		log_refusal(slice_of(p->sid), slice_of(p->qid), slice_of(p->rcpts[i].user), &r, p->start_ms);
+		deliver_answer(p->conn, p->req, p->rcpts[i].index, &r);
 	}
 }
 

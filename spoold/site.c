@@ -113,7 +113,7 @@ lock_wait(int fd, const char *partition)
 			    log_str("why", "another spoold has this partition"));
 		}
 		if (!is_logged)
-			LOG("warn.lock.wait", log_str("partition", partition),
+			LOG("lock.wait", log_str("partition", partition),
 			    log_str("why", "processes of an earlier spoold still run"));
 		is_logged = true;
 		nanosleep(&step, NULL);

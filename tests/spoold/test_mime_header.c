@@ -260,6 +260,7 @@ static const struct contains_row contains_rows[] = {
 	{"=?UTF-8?B?w6TDtsO8?=", "\xc3\x84\xc3\x96\xc3\x9c", true},
 	{"=?utf-8?Q?a?= =?utf-8?Q?b?=", "ab", true},
 	{"=?utf-8?Q?a?=\r\n =?iso-8859-1?Q?b?=", "ab", true},
+	{"=?utf-8?Q?a?= \t=?utf-8?Q?b?=c", "abc", true},
 	{"=?utf-8?Q?a?= b", "a b", true},
 	{"a =?utf-8?Q?b?=", "a b", true},
 	{"=?utf-8?Q?=C3?= =?utf-8?Q?=A9?=", "\xc3\xa9", true},	/* a character cut in two words */

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "frame.h"
+#include "pack.h"
 #include "pop3_client.h"
 
 #define MSG1	"Subject: one\r\n\r\nline 1\r\n.dot\r\n..two\r\n.\r\nend\r\n"
@@ -250,6 +251,28 @@ test_lock(void **state)
 	spool_free(&sp);
 }
 
+/* Unknown commands count only in a row, over parks too. */
+static void
+test_unknown(void **state)
+{
+	struct spool sp;
+	struct lot1 l;
+	int i;
+
+	(void)state;
+	spool_three(&sp);
+	assert_true(lot1_open(&l, &sp));
+	for (i = 0; i < POP3_UNKNOWN_MAX - 1; i++)
+		assert_true(lot1_say(&l, SLICE("x\r\n")));
+	assert_true(lot1_say(&l, SLICE("NOOP\r\n")));
+	for (i = 0; i < POP3_UNKNOWN_MAX - 1; i++)
+		assert_true(lot1_say(&l, SLICE("STAT x\r\n")));
+	assert_false(lot1_say(&l, SLICE("x\r\n")));
+	assert_string_equal(l.why, "bad commands");
+	buf_free(&l.said);
+	spool_free(&sp);
+}
+
 struct bad_row {
 	const char	*name;
 	struct slice	 in;
@@ -361,6 +384,13 @@ test_meanwhile(void **state)
 static void
 test_state(void **state)
 {
+	static const struct {
+		uint32_t v[4];
+		bool ok;
+	} ranges[] = {
+		{{1, 1, 3, 3}, true}, {{2, 2, 3, 3}, false}, {{1, 2, 2, 3}, false}, {{3, 3, 1, 1}, false}, {{0, 1, 3, 3}, false},
+		{{1, 1, 3, 4}, false}, {{1, 1, 3, 2}, false}, {{1, 1, 1, 1}, false}, {{1, 1, 3, UINT32_MAX}, false},
+	};
 	struct spool sp;
 	struct lot1 l;
 	struct buf good = buf_make(SESSION_STATE_MAX_BYTES);
@@ -382,6 +412,20 @@ test_state(void **state)
 		assert_false(state_unpack(&p, buf_slice(&bad)));
 		buf_free(&p.marks);
 		buf_free(&bad);
+	}
+	for (i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		struct session s = {.state = buf_make(SESSION_STATE_MAX_BYTES)};
+		struct pop3 p = {.s = &s};
+		struct buf b = buf_make(SESSION_STATE_MAX_BYTES);
+		size_t k;
+
+		buf_add(&b, good.p, good.n - 16);
+		for (k = 0; k < 4; k++)
+			pack_u32(&b, ranges[i].v[k]);
+		if (state_unpack(&p, buf_slice(&b)) != ranges[i].ok)
+			fail_msg("ranges %zu", i);
+		buf_free(&p.marks);
+		buf_free(&b);
 	}
 	for (i = 0; i < good.n; i++) {		/* no byte may be any other without a refusal or a state as strict */
 		struct session s = {.state = buf_make(SESSION_STATE_MAX_BYTES)};
@@ -528,6 +572,7 @@ main(void)
 		cmocka_unit_test(test_transcript),
 		cmocka_unit_test(test_splits),
 		cmocka_unit_test(test_lock),
+		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_bad_input),
 		cmocka_unit_test(test_long_line),
 		cmocka_unit_test(test_meanwhile),

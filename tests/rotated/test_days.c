@@ -274,6 +274,10 @@ test_rotation_while_writing(void **state)
 			assert_true(order(CONTROL_ROTATE, NULL, 0));
 		fixture_message(f.log, f.salt, i, (uint32_t)i + 1, SLICE("From: x\r\n\r\nbody\r\n"), i % 3 + 1);
 	}
+	if (f.ndays <= ordered && fake_is_called(&f, WAIT_MS)) {
+		memcpy(days[f.ndays - 1], f.day, sizeof(f.day));
+		fake_take(&f, true);
+	}
 	assert_int_equal(f.ndays, ROTATIONS + 1);
 	assert_int_equal(count_records("main", counts, RECORDS), f.ndays);
 	for (size_t i = 0; i < RECORDS; i++) {

@@ -52,7 +52,11 @@ class Disk:
 
     def close(self):
         if self.dir == self.mount:
-            run("umount", self.mount)
+            for _ in range(50):
+                # a peer's last process may still be leaving
+                if run("umount", self.mount).returncode == 0:
+                    break
+                time.sleep(0.2)
             os.rmdir(self.mount)
         else:
             shutil.rmtree(self.dir, ignore_errors=True)

@@ -32,7 +32,7 @@ lot_worker_fill(struct lot *l)
 	}
 }
 
-/* Closing the socketpair ends the worker: it exits when it reads the end. */
+/* Closing the socketpair ends the worker: it exits when it reads the end. Its session, if it has one, is the caller's. */
 static void
 worker_drop(struct lot *l, struct lot_worker *w)
 {
@@ -49,8 +49,6 @@ worker_lost(struct lot *l, struct lot_worker *w, const char *why)
 {
 	struct lot_session *s = w->session;
 
-	w->session = NULL;
-	l->nidle++;
 	worker_drop(l, w);
 	if (s != NULL)
 		lot_session_lost(l, s, why);

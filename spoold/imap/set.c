@@ -50,6 +50,9 @@ ranges_fill(const struct seq_set *in, uint32_t last, uint32_t most, struct uid_s
 			lo = hi;
 			hi = swap;
 		}
+		/* "1:*" of an empty mailbox is nothing, not an error: phones ask so before they look at EXISTS. */
+		if (most == 0 && in->r[i].hi == SEQ_STAR)
+			continue;
 		if (hi > most || hi == 0)
 			is_beyond = true;
 		if (hi > most)

@@ -228,7 +228,7 @@ test_select(void **state)
 		{"a SELECT INBOX\r\n", "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n* 0 EXISTS\r\n* 0 RECENT\r\n"
 		    "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] ~\r\n* OK [UIDVALIDITY ~] ~\r\n"
 		    "* OK [UIDNEXT ~] ~\r\na OK [READ-WRITE] ~\r\n"},
-		{"a FETCH 1 FLAGS\r\n", "a BAD ~\r\n"}, {"a FETCH * FLAGS\r\n", "a BAD ~\r\n"}, {"a UID FETCH 1:* FLAGS\r\n", "a OK ~\r\n"},
+		{"a FETCH 1 FLAGS\r\n", "a BAD ~\r\n"}, {"a FETCH 1:* FLAGS\r\na FETCH * FLAGS\r\n", "a OK ~a OK ~\r\n"}, {"a UID FETCH 1:* FLAGS\r\n", "a OK ~\r\n"},
 		{"a SEARCH ALL\r\n", "* SEARCH\r\na OK ~\r\n"}, {"a SEARCH 1:*\r\n", "* SEARCH\r\na OK ~\r\n"},
 		{"a UID SEARCH UID 1:*\r\n", "* SEARCH\r\na OK ~\r\n"}, {"a EXPUNGE\r\n", "a OK ~\r\n"},
 		{"a UID COPY 1:* Sent\r\n", "a OK ~no message~\r\n"}, {"a UID MOVE 1 Sent\r\n", "a OK ~no message~\r\n"}, {"a CHECK\r\n", "a OK ~\r\n"},

@@ -279,6 +279,24 @@ index_open(struct index *ix, struct spool *s, uint64_t bad_inode)
 	return fail(s, "open", "others make and remove it");
 }
 
+void
+store_discard_index(const struct store_host *host, struct slice user)
+{
+	char path[PATH_MAX], tmp[PATH_MAX];
+	const char *partition;
+	int fd;
+
+	if (store_exists(host, user, &partition) != FOUND || path_user(host->index_dir, partition, "", user, path) != 0 ||
+	    path_user(host->index_dir, partition, "~", user, tmp) != 0 || access(path, F_OK) != 0 ||
+	    (fd = path_claim(tmp)) < 0)
+		return;
+	if (rename(path, tmp) == 0) {
+		LOG("warn.index.discarded", log_slice("user", user));
+		path_remove(tmp);
+	}
+	close(fd);
+}
+
 /*
  * The mark may be of a little before the copy: a rebuild goes by the copy's own meta, the fence by the
  * mark. The log is synced after the copy was taken, so a checkpoint never tells of what a crash can undo.

@@ -193,8 +193,13 @@ resync(struct scan *s)
 		s->at = off;	/* the damaged record's own trailer: the next begins here */
 		if (t.start > from && t.start < off && look(s, t.start, &r) == LOOK_RECORD)
 			s->at = t.start;
-		LOG("warn.store.damaged", log_str("user", s->user), log_u64("segment", s->head.number), log_u64("offset", from),
-		    log_u64("bytes", s->at - from));
+		/* What stands before a whole record stays as it is; what we first saw there may have been cut since. */
+		buf_clear(&s->win);
+		if (look(s, from, &r) == LOOK_RECORD)
+			s->at = from;
+		else
+			LOG("warn.store.damaged", log_str("user", s->user), log_u64("segment", s->head.number),
+			    log_u64("offset", from), log_u64("bytes", s->at - from));
 		return true;
 	}
 	return false;

@@ -81,6 +81,11 @@ enum lookup	 store_exists(const struct store_host *, struct slice user, const ch
 void		 store_close(struct store *);
 /* Closes what the process keeps open and nobody holds (before a fork, or when a process has been idle). */
 void		 store_drop_cached(void);
+/*
+ * Puts a user's index aside; the next store_open makes it anew. For whoever sees a worker die by a
+ * signal while it had this user: LMDB cannot tell that a page is damaged, it falls over it.
+ */
+void		 store_discard_index(const struct store_host *, struct slice user);
 struct slice	 store_user(const struct store *);
 const char	*store_partition(const struct store *);
 

@@ -260,7 +260,7 @@ test_keywords(void **state)
 {
 	struct fixture f;
 	unsigned char id[16];
-	char text[STORE_KEYWORDS_MAX + 1][8], longer[STORE_KEYWORD_MAX_BYTES + 1];
+	char text[STORE_KEYWORDS_MAX + 1][16], longer[STORE_KEYWORD_MAX_BYTES + 1];
 	struct slice names[STORE_KEYWORDS_MAX + 1], *list, one;
 	struct flag_change c = {.op = FLAGS_ADD, .keywords = names};
 	struct arena mem = arena_make(1 << 20);

@@ -333,6 +333,47 @@ test_index_trust(void **state)
 	}
 }
 
+/* One that LMDB says is damaged is made anew by the next call; one can be put aside from without. */
+static void
+test_index_bad(void **state)
+{
+	struct fixture f;
+	unsigned char id[16];
+	struct mbox_info m;
+	struct arena a = arena_make(1 << 16);
+	struct store *s;
+	char path[600];
+	uint64_t inode;
+	int fd;
+
+	(void)state;
+	fx_make(&f);
+	s = fx_alice(&f, id);
+	fx_deliver_n(&f, 5);
+	inode = s->ix.meta.inode;
+	/* Kept open, so that its number does not come back by chance. */
+	snprintf(path, sizeof(path), "%s/data.mdb", fx_path(&f, f.index, ""));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	s->ix.is_bad = true;
+	assert_int_equal(store_mbox_by_name(s, INBOX, &a, &m), STORE_OK);
+	assert_int_equal(m.exists, 5);
+	assert_int_not_equal(s->ix.meta.inode, inode);
+	close(fd);
+	store_discard_index(&f.host, ALICE);
+	assert_int_equal(access(fx_path(&f, f.index, ""), F_OK), -1);
+	/* Who has it open goes on with it. */
+	assert_int_equal(store_mbox_by_name(s, INBOX, &a, &m), STORE_OK);
+	assert_int_equal(m.exists, 5);
+	store_close(s);
+	store_drop_cached();
+	s = fx_open(&f);
+	assert_int_equal(store_mbox_by_name(s, INBOX, &a, &m), STORE_OK);
+	assert_int_equal(m.exists, 5);
+	store_close(s);
+	arena_free(&a);
+	fx_free(&f);
+}
+
 /* Removed under a process that has it open: both go on, and say the same. */
 static void
 test_index_removed_live(void **state)
@@ -388,6 +429,7 @@ main(void)
 		cmocka_unit_test(test_rebuild_20000),
 		cmocka_unit_test(test_damaged_checkpoint),
 		cmocka_unit_test(test_index_trust),
+		cmocka_unit_test(test_index_bad),
 		cmocka_unit_test(test_index_removed_live),
 	};
 

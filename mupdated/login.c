@@ -23,7 +23,7 @@ struct logins {
 	char			 mechs[64];
 	struct login		 all[LOGINS_MAX];
 	char			 user[USER_TEXT_MAX_BYTES + 1];	/* of the last success */
-	sasl_callback_t		 callbacks[3];
+	sasl_callback_t		 callbacks[4];
 };
 
 /* What a plugin asks for. Everything else is unset. */
@@ -57,6 +57,23 @@ log_nothing(void *context, int level, const char *message)
 	return SASL_OK;
 }
 
+/* Whether one may act for the other is login_check's to say, which knows both when the password is right. */
+static int
+proxy_defer(sasl_conn_t *conn, void *context, const char *authz, unsigned authz_n, const char *auth, unsigned auth_n,
+    const char *realm, unsigned realm_n, struct propctx *props)
+{
+	(void)conn;
+	(void)context;
+	(void)authz;
+	(void)authz_n;
+	(void)auth;
+	(void)auth_n;
+	(void)realm;
+	(void)realm_n;
+	(void)props;
+	return SASL_OK;
+}
+
 /* libsasl2 calls through one pointer type whatever the callback takes. */
 #define CALLBACK(id, fn, arg)	((sasl_callback_t){(id), (int (*)(void))(void (*)(void))(fn), (arg)})
 
@@ -75,7 +92,8 @@ logins_make(const struct config *config, const char *hostname)
 		(void)strcat(all->mechs, " PLAIN");
 	all->callbacks[0] = CALLBACK(SASL_CB_GETOPT, option_get, all);
 	all->callbacks[1] = CALLBACK(SASL_CB_LOG, log_nothing, NULL);
-	all->callbacks[2] = CALLBACK(SASL_CB_LIST_END, NULL, NULL);
+	all->callbacks[2] = CALLBACK(SASL_CB_PROXY_POLICY, proxy_defer, NULL);
+	all->callbacks[3] = CALLBACK(SASL_CB_LIST_END, NULL, NULL);
 	errno = 0;
 	if (sasl_server_init(all->callbacks, "mupdated") != SASL_OK)
 		DIE(EXIT_TEMP, "fatal.sasl", log_str("what", "sasl_server_init"));
@@ -150,7 +168,7 @@ is_admin(const struct logins *all, const char *user)
 	return false;
 }
 
-/* Who it is, when SASL has accepted the password. An admin may only be itself or, asked for by authzid, another admin. */
+/* Who it is, when SASL has accepted the password. An admin is itself or, by an authzid, another admin. */
 static enum login_step
 login_check(struct logins *all, struct login *l, struct slice *bytes_out)
 {

@@ -12,7 +12,7 @@
 #define SID_MAX_BYTES		32
 #define USER_TEXT_MAX_BYTES	255	/* a login name as SASL gives it, with its realm */
 #define MECH_MAX_BYTES		20	/* RFC 4422 3.1 */
-#define SASL_MAX_BYTES		12288	/* one step of an exchange, decoded; RFC 4422 4 asks for no number, 12,288 is Cyrus' own */
+#define SASL_MAX_BYTES		12288	/* one step of an exchange, decoded: what a line of 16 KiB holds in base64 */
 
 enum verb {
 	/* child -> parent: I am up and have no link; parent -> child: one descriptor, the link */

@@ -19,6 +19,7 @@
 #include <ftw.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,6 +28,7 @@
 
 #include "config.h"
 #include "house.h"
+#include "locmap.h"
 #include "log.h"
 #include "parent.h"
 
@@ -117,7 +119,8 @@ daemon_start(struct daemon *d)
 		int log = open(d->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 		struct parent *parent;
 
-		if (log == -1 || dup2(log, 2) == -1)
+		/* A test that fails leaves nothing running. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || log == -1 || dup2(log, 2) == -1)
 			_exit(1);
 		log_init("mupdated");
 		parent = parent_make(argv, 8000);

@@ -309,7 +309,7 @@ oldest_fresh_evict(struct net *net)
 	for (size_t i = 0; i < net->config->connections_max; i++) {
 		struct conn *c = &net->conns[i];
 
-		if (c->id != 0 && c->user[0] == '\0' && (oldest == NULL || c->start_ms < oldest->start_ms))
+		if (c->id != 0 && c->user[0] == '\0' && (oldest == NULL || c->id < oldest->id))
 			oldest = c;
 	}
 	if (oldest != NULL)

@@ -463,7 +463,7 @@ static void
 run_linger(struct conn *c)
 {
 	char junk[READ_BYTES];
-	ssize_t n;
+	ssize_t n = 0;
 
 	while (c->lingered < LINGER_BYTES && (n = read(c->client.fd, junk, sizeof(junk))) > 0)
 		c->lingered += (size_t)n;

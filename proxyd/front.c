@@ -434,5 +434,5 @@ front_main(void *arg, int chan)
 	peers_open(f);
 	event_base_dispatch(f->base);
 	LOG("auth.end", log_u64("done", f->done), log_u64("failed", f->failed));
-	exit(0);
+	_exit(0);
 }

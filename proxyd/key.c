@@ -176,5 +176,5 @@ key_main(void *arg, int chan)
 	sandbox_seccomp(SANDBOX_NET);
 	event_base_dispatch(k.base);
 	EVP_PKEY_free(k.key);
-	exit(0);
+	_exit(0);
 }

@@ -17,6 +17,9 @@
 
 #define KEY_WAIT_MS	1000
 
+/* These live as long as the process: keys hold them without counting. */
+static RSA_METHOD *rsa_method;
+static EC_KEY_METHOD *ec_method;
 static int key_fd = -1;		/* net's end; OpenSSL's hooks have no argument of ours that survives key copies */
 static uint32_t key_seq;
 
@@ -122,27 +125,26 @@ ecdsa_sign(int type, const unsigned char *digest, int n, unsigned char *sig, uns
 static bool
 hook_rsa(EVP_PKEY *out, EVP_PKEY *public)
 {
-	RSA_METHOD *m = RSA_meth_dup(RSA_PKCS1_OpenSSL());
 	RSA *rsa = EVP_PKEY_get1_RSA(public);
 
-	if (m == NULL || rsa == NULL || !RSA_meth_set1_name(m, "twinspool key process") ||
-	    !RSA_meth_set_priv_enc(m, rsa_private_encrypt) || !RSA_meth_set_priv_dec(m, rsa_private_decrypt) ||
-	    !RSA_set_method(rsa, m))
+	rsa_method = RSA_meth_dup(RSA_PKCS1_OpenSSL());
+	if (rsa_method == NULL || rsa == NULL || !RSA_meth_set1_name(rsa_method, "twinspool key process") ||
+	    !RSA_meth_set_priv_enc(rsa_method, rsa_private_encrypt) ||
+	    !RSA_meth_set_priv_dec(rsa_method, rsa_private_decrypt) || !RSA_set_method(rsa, rsa_method))
 		return false;
-	/* Encryption with the public half works as before; the method lives as long as the process. */
 	return EVP_PKEY_assign_RSA(out, rsa) == 1;
 }
 
 static bool
 hook_ec(EVP_PKEY *out, EVP_PKEY *public)
 {
-	EC_KEY_METHOD *m = EC_KEY_METHOD_new(EC_KEY_OpenSSL());
 	EC_KEY *ec = EVP_PKEY_get1_EC_KEY(public);
 
-	if (m == NULL || ec == NULL)
+	ec_method = EC_KEY_METHOD_new(EC_KEY_OpenSSL());
+	if (ec_method == NULL || ec == NULL)
 		return false;
-	EC_KEY_METHOD_set_sign(m, ecdsa_sign, NULL, ecdsa_sign_sig);
-	return EC_KEY_set_method(ec, m) == 1 && EVP_PKEY_assign_EC_KEY(out, ec) == 1;
+	EC_KEY_METHOD_set_sign(ec_method, ecdsa_sign, NULL, ecdsa_sign_sig);
+	return EC_KEY_set_method(ec, ec_method) == 1 && EVP_PKEY_assign_EC_KEY(out, ec) == 1;
 }
 
 EVP_PKEY *

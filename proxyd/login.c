@@ -283,5 +283,5 @@ login_main(void *arg, int chan)
 		alarm(0);
 		explicit_bzero(msg, (size_t)n);
 	}
-	exit(0);
+	_exit(0);
 }

@@ -322,5 +322,5 @@ net_main(void *arg, int chan)
 	sandbox_seccomp(SANDBOX_NET);
 	accepting(net, true);
 	event_base_dispatch(net->base);
-	exit(0);
+	_exit(0);
 }

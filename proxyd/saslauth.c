@@ -13,6 +13,7 @@
 #include "authmsg.h"
 #include "log.h"
 
+#define NOBODY	"-"	/* no user's name: user_fold refuses it even if the database has it */
 #define SASL_LOG_PER_MINUTE	10	/* libsasl repeats itself */
 
 struct saslauth {
@@ -67,7 +68,10 @@ take_log(void *context, int level, const char *text)
 	return SASL_OK;
 }
 
-/* Folded, without "@realm" where that is ours; a name of another realm is nobody here. */
+/*
+ * Folded, without "@realm" where that is ours. A name that no user can have, or of another realm, becomes
+ * NOBODY and fails with its password: libsasl's LOGIN forgets to free (and to wipe) the password where this fails.
+ */
 static int
 canon_user(sasl_conn_t *conn, void *context, const char *in, unsigned n, unsigned flags, const char *realm, char *out,
     unsigned cap, unsigned *n_out)
@@ -82,9 +86,11 @@ canon_user(sasl_conn_t *conn, void *context, const char *in, unsigned n, unsigne
 	(void)realm;
 	snprintf(s->user, sizeof(s->user), "%.*s", (int)n, in);
 	if (at != NULL && !slice_is_nocase((struct slice){at + 1, n - name - 1}, slice_of(conf->realm)))
-		return SASL_BADAUTH;
-	if (!user_fold((struct slice){in, name}, folded) || strlen(folded) >= cap)
-		return SASL_BADAUTH;
+		name = 0;
+	if (!user_fold((struct slice){in, name}, folded))
+		strcpy(folded, NOBODY);
+	if (strlen(folded) >= cap)
+		return SASL_BUFOVER;
 	strcpy(out, folded);
 	*n_out = (unsigned)strlen(folded);
 	return SASL_OK;

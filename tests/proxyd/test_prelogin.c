@@ -192,7 +192,7 @@ static const struct row rows[] = {
 
 static char *const mechs[] = {(char[]){"PLAIN"}, (char[]){"LOGIN"}, (char[]){"SCRAM-SHA-1"}};
 
-static void
+__attribute__((format(printf, 2, 3))) static void
 say(struct talk *t, const char *fmt, ...)
 {
 	char line[512];

@@ -58,7 +58,7 @@ in_dir(const char *name)
 
 /* ---- the fake spoold ---- */
 
-static void
+__attribute__((format(printf, 2, 3))) static void
 stream_puts(int fd, const char *fmt, ...)
 {
 	char line[2048];
@@ -336,7 +336,7 @@ put_some(struct client *c, const void *p, size_t n)
 	return n == 0 || (c->ssl != NULL ? SSL_write(c->ssl, p, (int)n) == (int)n : send(c->fd, p, n, MSG_NOSIGNAL) == (ssize_t)n);
 }
 
-static void
+__attribute__((format(printf, 2, 3))) static void
 put(struct client *c, const char *fmt, ...)
 {
 	char line[4096];

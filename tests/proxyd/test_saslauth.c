@@ -34,7 +34,8 @@ setup(void **state)
 	snprintf(db, sizeof(db), "%s/db", dir);
 	conf.sasldb_path = db;
 	snprintf(command, sizeof(command), "printf secret | /usr/sbin/saslpasswd2 -c -p -f %s -u example.test alice && "
-	    "printf other | /usr/sbin/saslpasswd2 -c -p -f %s -u other.test bob", db, db);
+	    "printf other | /usr/sbin/saslpasswd2 -c -p -f %s -u other.test bob && "
+	    "printf nobody | /usr/sbin/saslpasswd2 -c -p -f %s -u example.test -- -", db, db, db);
 	if (system(command) != 0)
 		return -1;
 	saslauth_init(&conf);
@@ -131,6 +132,8 @@ static const struct row rows[] = {
 	{"with the realm in another case", {"", "Alice@Example.TEST", "secret"}, "alice"},
 	{"another realm's user", {"", "bob@other.test", "other"}, "(bad)"},
 	{"another realm's user, bare", {"", "bob", "other"}, "(bad)"},
+	{"no user's name, though in the database", {"", "-", "nobody"}, "(bad)"},
+	{"any bad name with its password", {"", "../x", "nobody"}, "(bad)"},
 	{"a path", {"", "../alice", "secret"}, "(bad)"},
 	{"blanks around, which libsasl takes off", {"", " alice ", "secret"}, "alice"},
 	{"LDAP's wildcard", {"", "*)(uid=*", "secret"}, "(bad)"},

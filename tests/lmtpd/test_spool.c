@@ -304,7 +304,9 @@ test_no_answer(void **state)
 static void
 test_nonsense(void **state)
 {
-	static const char *const words[] = {"\x09", "\x02", "\x04\1\0\0\0", "\x02\1\0\0\0\0\xfa\0\xff\xff\xff\xff"};
+	static const struct slice words[] = {
+		{"\x09", 1}, {"\x02", 1}, {"\x04\1\0\0\0", 5}, {"\x02\1\0\0\0\0\xfa\0\xff\xff\xff\xff", 12},
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -313,7 +315,7 @@ test_nonsense(void **state)
 		start(10000, 10000);
 		fd = connect_one();
 		submit(-1, 1);
-		assert_int_equal(ipc_send(fd, (struct slice){words[i], 5}, NULL, 0), 0);
+		assert_int_equal(ipc_send(fd, words[i], NULL, 0), 0);
 		work(0);
 		expect(0, 1, 451);
 		assert_int_equal(asked, 3);

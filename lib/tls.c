@@ -211,5 +211,5 @@ tls_close(struct tls_stream *s)
 const char *
 tls_version(const struct tls_stream *s)
 {
-	return s->ssl != NULL ? SSL_get_version(s->ssl) : "";
+	return s->ssl != NULL && SSL_is_init_finished(s->ssl) ? SSL_get_version(s->ssl) : "";
 }

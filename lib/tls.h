@@ -49,7 +49,7 @@ bool		 tls_has_pending(const struct tls_stream *);
 void		 tls_shut(struct tls_stream *);
 /* Frees and closes; fd becomes -1. */
 void		 tls_close(struct tls_stream *);
-/* "TLSv1.3", or "" in the clear; a static string. */
+/* "TLSv1.3", or "" in the clear and before the handshake is done; a static string. */
 const char	*tls_version(const struct tls_stream *);
 /* The oldest error of OpenSSL's queue as text (empties the queue); "closed" when there is none. */
 void		 tls_reason(char *reason_out);

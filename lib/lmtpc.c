@@ -10,11 +10,12 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <unistd.h>
 
-#include "ipc.h"
+#include "lmtpcmd.h"
 #include "log.h"
 
 #define READ_BYTES	4096	/* replies are short */
@@ -40,6 +41,7 @@ struct conn {
 	struct event		*read, *write, *timer;	/* owned */
 	size_t			 addr;		/* which is being tried */
 	uint32_t		 ticket;	/* of ask */
+	char			 qid[LMTP_QID_MAX_BYTES + 1];	/* last, for the log */
 	bool			 is_connected, is_idle, is_reused;
 };
 TAILQ_HEAD(conn_list, conn);
@@ -181,8 +183,7 @@ txn_done(void *arg, size_t i, const struct reply *reply)
 static void
 conn_fail(struct conn *c, int code, const char *text, const char *why)
 {
-	LOG("hop.failed", log_str("qid", c->txn != NULL ? c->txn->job.qid : ""), log_str("hop", c->hop->name),
-	    log_str("why", why));
+	LOG("hop.failed", log_str("qid", c->qid), log_str("hop", c->hop->name), log_str("why", why));
 	lmtpx_fail(&c->x, code, text);
 	conn_free(c);
 }
@@ -224,6 +225,7 @@ conn_lost(struct conn *c, const char *why)
 	conn_free(c);
 	fresh->txn = t;
 	t->conn = fresh;
+	snprintf(fresh->qid, sizeof(fresh->qid), "%s", t->job.qid);
 	lmtpx_begin(&fresh->x, &t->job);
 	conn_next_address(fresh);
 }
@@ -284,7 +286,7 @@ conn_pump(struct conn *c)
 		return;
 	if (c->x.state == LMTPX_OVER) {
 		if (c->x.why[0] != '\0')
-			LOG("hop.failed", log_str("qid", ""), log_str("hop", c->hop->name), log_str("why", c->x.why));
+			LOG("hop.failed", log_str("qid", c->qid), log_str("hop", c->hop->name), log_str("why", c->x.why));
 		conn_free(c);
 	} else if (c->txn == NULL && c->x.state == LMTPX_READY && !c->is_idle) {
 		conn_idle(c);
@@ -466,6 +468,7 @@ lmtpc_send(struct lmtpc *p, const struct lmtpc_hop *hop, const struct lmtpx_job 
 	t->job.done = txn_done;
 	t->job.arg = t;
 	c->txn = t;
+	snprintf(c->qid, sizeof(c->qid), "%s", job->qid);
 	lmtpx_begin(&c->x, &t->job);
 	timer_set(c, p->conf.hop_timeout_ms);
 	/* From the loop, so that nothing is answered before the caller has the pointer. */

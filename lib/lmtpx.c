@@ -383,7 +383,7 @@ line_in(struct lmtpx *x, struct slice line)
 	if (x->state == LMTPX_BUSY)
 		reply_envelope(x, &reply, code);
 	else if (x->state == LMTPX_READY)
-		lmtpx_fail(x, 451, "4.4.2 closed by");	/* 421, or nothing we asked for */
+		x->state = LMTPX_OVER;	/* 421 before it closes, or nothing we asked for */
 	else
 		reply_opening(x, code);
 }

@@ -59,7 +59,7 @@ net_verb(struct child *c, void *arg, struct slice msg, int *fds, size_t nfds)
 void
 net_route_again(struct child *c)
 {
-	if (child_chan(c) >= 0 && ipc_send(child_chan(c), SLICE("R"), NULL, 0) < 0)
+	if (child_chan(c) >= 0 && ipc_send(child_chan(c), SLICE("R"), NULL, 0) < 0 && errno != EPIPE)
 		LOG("child.deaf", log_str("why", strerror(errno)));
 }
 

@@ -18,7 +18,6 @@
 #include "redundant.h"
 #include "site.h"
 
-#define COMMIT_SMALL_LOGS	4	/* up to so many logs are synced one by one: measured, past it syncfs is faster */
 #define COMMIT_RETRY_MS		200	/* between attempts to reach rotated */
 #define COMMIT_ABSENT_MS	3000	/* rotated may restart for so long without a line, if nothing is deferred */
 #define COMMIT_ABSENT_LOG_MS	60000
@@ -91,17 +90,15 @@ struct commit_part {
 	uint64_t		 ndeferred, ndropped;	/* since the last log line */
 };
 
-#define COMMIT_JOB_FDS_MAX	(COMMIT_SMALL_LOGS + 2 * PARTITIONS_MAX)	/* logs, days, days that retire */
-
-/* One file system's share of a batch's sync; its descriptors are synced one after the other. */
+/* One call of a round of syncs; all of a round run at the same time. */
 struct commit_job {
 	dev_t			 dev;
-	bool			 is_whole;	/* syncfs on the first descriptor, else fdatasync on each */
-	int			 fds[COMMIT_JOB_FDS_MAX];	/* duplicates, owned; of is_whole: the volume's own */
-	size_t			 nfds;
+	bool			 is_whole;	/* syncfs, else fdatasync */
+	int			 fd;		/* a duplicate, owned; of is_whole: the volume's own */
 	uint32_t		 partitions;	/* bit mask: who fails with it */
 	int			 error;		/* errno, 0: done */
 };
+#define COMMIT_JOBS_MAX	(3 * PARTITIONS_MAX)	/* volumes, days, days that retire */
 
 struct commit {
 	const struct site	*site;
@@ -116,7 +113,7 @@ struct commit {
 	size_t			 held_bytes, held_fds, held_fds_max;
 	uint32_t		 dirty;		/* partitions with changes nobody waits for, since their last sync began */
 	bool			 is_syncing, is_due, is_ready, is_draining, is_stopping, is_last, is_full, is_failed;
-	struct commit_job	 jobs[2 * PARTITIONS_MAX];
+	struct commit_job	 jobs[COMMIT_JOBS_MAX];
 	size_t			 njobs;
 };
 

@@ -88,39 +88,48 @@ batch_write(struct commit *c)
 
 /* ---- what to sync ---- */
 
+/* The job that syncs all of a file system; NULL where there is none in this round. */
 static struct commit_job *
-job_of(struct commit *c, dev_t dev)
+job_whole(struct commit *c, dev_t dev)
 {
 	for (size_t i = 0; i < c->njobs; i++)
-		if (c->jobs[i].dev == dev)
+		if (c->jobs[i].dev == dev && c->jobs[i].is_whole)
 			return &c->jobs[i];
-	assert(c->njobs < sizeof(c->jobs) / sizeof(c->jobs[0]));
-	c->jobs[c->njobs] = (struct commit_job){.dev = dev};
-	return &c->jobs[c->njobs++];
+	return NULL;
 }
 
-/* A duplicate, so that the round does not care who closes the original meanwhile. */
 static void
-job_add(struct commit_job *j, int fd, uint32_t partitions)
+job_add(struct commit *c, struct commit_job job)
 {
+	assert(c->njobs < COMMIT_JOBS_MAX);
+	c->jobs[c->njobs++] = job;
+}
+
+static void
+job_add_volume(struct commit *c, size_t volume)
+{
+	uint32_t mask = volume_mask(c->site, volume);
+
+	job_add(c, (struct commit_job){.dev = c->site->volumes[volume].dev, .is_whole = true,
+	    .fd = c->site->volumes[volume].fd, .partitions = mask});
+	c->dirty &= ~mask;
+}
+
+/* Of one file, by a duplicate: the round does not care who closes the original meanwhile. */
+static void
+job_add_file(struct commit *c, dev_t dev, int fd, uint32_t partitions)
+{
+	struct commit_job *whole = job_whole(c, dev);
 	int copy;
 
-	j->partitions |= partitions;
-	if (j->is_whole)
+	if (whole != NULL) {
+		whole->partitions |= partitions;
 		return;
+	}
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (copy < 0)
 		DIE(EXIT_TEMP, "fatal.system", log_str("what", "dup"));
-	assert(j->nfds < COMMIT_JOB_FDS_MAX);
-	j->fds[j->nfds++] = copy;
-}
-
-static void
-job_clear(struct commit_job *j)
-{
-	for (size_t i = 0; i < j->nfds && !j->is_whole; i++)
-		close(j->fds[i]);
-	j->nfds = 0;
+	job_add(c, (struct commit_job){.dev = dev, .fd = copy, .partitions = partitions});
 }
 
 static bool
@@ -131,51 +140,34 @@ is_same_file(int a, int b)
 	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static bool
-job_has(const struct commit_job *j, int fd)
-{
-	for (size_t i = 0; i < j->nfds; i++)
-		if (is_same_file(j->fds[i], fd))
-			return true;
-	return false;
-}
-
-static void
-job_make_whole(struct commit *c, struct commit_job *j, size_t volume)
-{
-	job_clear(j);
-	j->is_whole = true;
-	j->fds[0] = c->site->volumes[volume].fd;
-	j->nfds = 1;
-	j->partitions = volume_mask(c->site, volume);
-	c->dirty &= ~j->partitions;
-}
-
-/* The active side of a volume: a few logs one by one, or all of the file system. */
+/*
+ * The active side of a volume: one log by itself, or all of the file system. Measured with the day's
+ * log on the same one: 1 log 2.3 ms against syncfs 2.2 (ext4), 1.7 against 1.5 (XFS), but unlike that
+ * without what others have written; 2 logs 2.6 against 1.9, and 2.2 against 1.2.
+ */
 static void
 volume_jobs(struct commit *c, size_t volume)
 {
 	uint32_t mask = volume_mask(c->site, volume);
-	struct commit_job *j = NULL;
+	int one = -1;
 
 	if (c->is_due && (c->dirty & mask) != 0) {
-		job_make_whole(c, job_of(c, c->site->volumes[volume].dev), volume);
+		job_add_volume(c, volume);
 		return;
 	}
 	for (struct commit_request *r = c->batch; r != NULL; r = r->next) {
 		if (c->site->volume_of[r->head.partition] != volume)
 			continue;
-		j = job_of(c, c->site->volumes[volume].dev);
 		for (size_t i = 0; i < r->head.nlogs; i++) {
-			if (job_has(j, r->fds[i]))
-				continue;
-			if (j->nfds == COMMIT_SMALL_LOGS) {
-				job_make_whole(c, j, volume);
+			if (one >= 0 && !is_same_file(one, r->fds[i])) {
+				job_add_volume(c, volume);
 				return;
 			}
-			job_add(j, r->fds[i], mask);
+			one = r->fds[i];
 		}
 	}
+	if (one >= 0)
+		job_add_file(c, c->site->volumes[volume].dev, one, mask);
 }
 
 /* The redundant side of a partition, where no sync of the whole file system covers it. */
@@ -188,11 +180,11 @@ day_jobs(struct commit *c, size_t partition, bool is_waited)
 	if (p->retiring != NULL) {
 		p->closing = p->retiring;
 		p->retiring = p->closing->next;
-		job_add(job_of(c, p->closing->dev), p->closing->fd, bit(partition));
+		job_add_file(c, p->closing->dev, p->closing->fd, bit(partition));
 	}
 	if (p->day == NULL || !p->day->is_dirty || (!is_waited && !c->is_due))
 		return;
-	job_add(job_of(c, p->day->dev), p->day->fd, bit(partition));
+	job_add_file(c, p->day->dev, p->day->fd, bit(partition));
 	p->day->is_dirty = false;
 }
 
@@ -280,7 +272,8 @@ commit_batch_done(struct commit *c)
 			failed |= c->jobs[i].partitions;
 			error = c->jobs[i].error;
 		}
-		job_clear(&c->jobs[i]);
+		if (!c->jobs[i].is_whole)
+			close(c->jobs[i].fd);
 	}
 	c->is_syncing = false;
 	c->batch = NULL;

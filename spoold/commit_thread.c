@@ -1,7 +1,7 @@
 /*
- * Threads that wait for the disk, so that the committer's main thread goes on collecting. One job is
- * one file system; jobs of different file systems run at the same time. The threads touch nothing but
- * their job. One round at a time.
+ * Threads that wait for the disk, so that the committer's main thread goes on collecting. The jobs of
+ * a round run at the same time: on different file systems because they can, on the same one because
+ * a journal commits two waiting fdatasync calls at once. The threads touch nothing but their job.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -24,14 +24,12 @@ static struct {
 	int			 event_fd;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .event_fd = -1};
 
-/* The first failure is the result; a failed sync is never tried again (Linux would say all is well). */
+/* A failed sync is never tried again: Linux would say all is well. */
 static void
 job_run(struct commit_job *j)
 {
-	j->error = 0;
-	for (size_t i = 0; i < j->nfds && j->error == 0; i++)
-		if ((j->is_whole ? pool.calls->syncfs : pool.calls->fdatasync)(j->fds[i]) != 0)
-			j->error = errno != 0 ? errno : EIO;
+	errno = 0;
+	j->error = (j->is_whole ? pool.calls->syncfs : pool.calls->fdatasync)(j->fd) == 0 ? 0 : errno != 0 ? errno : EIO;
 }
 
 static void *

@@ -142,7 +142,7 @@ client_die(struct mupdatec *c)
 	return false;
 }
 
-/* The next line of the server, taken apart; its slices are good until the next call. */
+/* The next line of the server, taken apart as far as it goes; its slices are good until the next call. */
 static bool
 line_read(struct mupdatec *c, struct mupdate_line *line)
 {
@@ -159,7 +159,10 @@ line_read(struct mupdatec *c, struct mupdate_line *line)
 		if (got == MUPDATE_WHOLE) {
 			c->done = f.at;
 			(void)mupdate_parse(c->in.p, f.at, line);
-			return line->tag.n > 0 && line->word.n > 0;
+			if (line->tag.n > 0)
+				return true;
+			errno = EPROTO;
+			return client_die(c);
 		}
 		if (got != MUPDATE_MORE || (room = buf_room(&c->in, 4096)) == NULL) {
 			errno = EPROTO;

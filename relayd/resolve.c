@@ -83,7 +83,7 @@ add_local(struct work *w, struct slice user, struct slice address, struct slice 
 	struct route_target		 t = {.kind = ROUTE_LOCAL};
 	struct loc_entry		 entry = {.location = SLICE("")};
 	struct mboxname			 inbox;
-	struct slice			 host, partition;
+	struct slice			 host, partition = SLICE("");
 	size_t				 i = conf->placement;
 
 	mboxname_inbox(user, &inbox);
@@ -94,12 +94,13 @@ add_local(struct work *w, struct slice user, struct slice address, struct slice 
 		t.place = true;
 		break;
 	case FOUND:
-		if (entry.state != LOC_ACTIVE)
-			return refuse(w, 451, "4.2.1 mailbox is being made or moved");
+		i = conf->hosts->n;
 		if (location_split(entry.location, &host, &partition))
 			i = resolve_host(conf->hosts, host);
-		else
-			i = conf->hosts->n;
+		/* Reserved: being made there, perhaps by somebody who died half-way; that host finishes it. */
+		t.place = entry.state == LOC_RESERVED;
+		if (t.place && partition.n == 0)
+			return refuse(w, 451, "4.2.1 mailbox is being moved");
 		break;
 	}
 	if (i >= conf->hosts->n) {

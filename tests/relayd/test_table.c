@@ -130,7 +130,7 @@ test_load(void **state)
 static const char TABLE[] =
     "alice@b local alice\n"
     "new@b local new\n"
-    "moving@b local moving\n"
+    "moving@b local moving\nhalf@b local half\n"
     "lost@b local lost\n"
     "broken@b local broken\n"
     "full@b local ann@b.example\n"
@@ -151,8 +151,10 @@ find(void *map, struct slice name, struct arena *a, struct loc_entry *out)
 	*out = (struct loc_entry){.name = arena_slice(a, name), .state = LOC_ACTIVE, .location = SLICE("h2!p")};
 	if (slice_is(name, SLICE("user.alice")))
 		return FOUND;
-	if (slice_is(name, SLICE("user.moving"))) {
+	if (slice_is(name, SLICE("user.moving")) || slice_is(name, SLICE("user.half"))) {
 		out->state = LOC_RESERVED;
+		if (slice_is(name, SLICE("user.moving")))
+			out->location = SLICE("h2!");
 		return FOUND;
 	}
 	if (slice_is(name, SLICE("user.lost"))) {
@@ -171,7 +173,7 @@ test_resolve(void **state)
 	} asks[] = {
 		{"alice@b", "250 L1 alice alice@b"}, {"ALICE@B", "250 L1 alice alice@B"},
 		{"Alice+Box@b", "250 L1 alice alice+Box@b"}, {"new@b", "250 P0 new new@b"},
-		{"moving@b", "451"}, {"lost@b", "451"}, {"broken@b", "451"}, {"nobody@b", "550"}, {"alice@c", "550"},
+		{"moving@b", "451"}, {"half@b", "250 P1 half half@b"}, {"lost@b", "451"}, {"broken@b", "451"}, {"nobody@b", "550"}, {"alice@c", "550"},
 		{"full@b", "250 P0 ann@b.example ann@b.example"}, {"away@b", "250 F x@y"}, {"away+d@b", "250 F x@y"},
 		{"both@b", "250 L1 alice alice@b F x@y P0 new new@b"}, {"loop@b", "550"}, {"ten@b", "250 L1 alice alice@b"},
 		{"eleven@b", "550"}, {"former@b", "550"}, {"x@r", "550"}, {"postmaster", "250 L1 alice alice@here"},

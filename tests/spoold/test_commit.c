@@ -16,11 +16,13 @@ static int parent_fd = -1, worker_fd = -1, log_fd = -1;
 static void
 commit_begin(bool single_copy, uint64_t file_max)
 {
+	static char socket[PATH_MAX];
 	struct stat st;
 	int pair[2];
 
+	(void)snprintf(socket, sizeof(socket), "%s", in_dir("rotated"));
 	site = (struct site){.npartitions = 1, .partitions = {"default"}, .nvolumes = 1, .epoch = 3};
-	site.conf = (struct spoold_conf){.redundant_socket = strdup(in_dir("rotated")), .sync_interval_ms = 50,
+	site.conf = (struct spoold_conf){.redundant_socket = socket, .sync_interval_ms = 50,
 	    .single_copy = single_copy, .drain_max_s = 1};
 	site.volumes[0].fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(fstat(site.volumes[0].fd, &st), 0);

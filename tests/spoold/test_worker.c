@@ -15,12 +15,16 @@ static int lot_fd = -1;
 static void
 worker_begin(void)
 {
+	static char active[PATH_MAX], index[PATH_MAX], commit[PATH_MAX];
 	int pair[2];
 
+	(void)snprintf(active, sizeof(active), "%s", in_dir("active"));
+	(void)snprintf(index, sizeof(index), "%s", in_dir("index"));
+	(void)snprintf(commit, sizeof(commit), "%s", in_dir("commit"));
 	site.partitions[0] = "default";
 	site.npartitions = 1;
-	site.conf = (struct spoold_conf){.active_dir = strdup(in_dir("active")), .index_dir = strdup(in_dir("index")),
-	    .commit_socket = strdup(in_dir("commit")), .mupdate = "", .hostname = "host.example",
+	site.conf = (struct spoold_conf){.active_dir = active, .index_dir = index,
+	    .commit_socket = commit, .mupdate = "", .hostname = "host.example",
 	    .segment_max_bytes = 1 << 20, .map_bytes = 1 << 26};
 	notify_make(&site.notify, 1);
 	assert_int_equal(dir_make(in_dir("index/default"), (uid_t)-1, (gid_t)-1, 0700), 0);

@@ -65,33 +65,57 @@ is_within_log(const struct spool *s, uint32_t segment, uint64_t offset)
 	return fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && offset <= (uint64_t)st.st_size;
 }
 
+/* Is path still the directory that fd holds, with both files in it? */
+static bool
+is_same_dir(int fd, const char *path)
+{
+	struct stat held, there;
+
+	return fstat(fd, &held) == 0 && stat(path, &there) == 0 && held.st_ino == there.st_ino &&
+	    held.st_dev == there.st_dev && faccessat(fd, "data.mdb", F_OK, 0) == 0 &&
+	    faccessat(fd, "lock.mdb", F_OK, 0) == 0;
+}
+
+/* With the environment open: does it name what it is of? */
+static bool
+is_trusted(struct index *ix, const char *path, uint32_t salt)
+{
+	const struct ix_meta *m = &ix->meta;
+	bool ok;
+
+	if (index_begin(ix, false) != STORE_OK)
+		return false;
+	ok = m->version == SCHEMA_VERSION && m->epoch == ix->spool->host->epoch && m->salt == salt &&
+	    m->inode == inode_of(path) && is_within_log(ix->spool, m->segment, m->offset);
+	return index_end(ix) == STORE_OK && ok;
+}
+
 /* FOUND: open and to be trusted. ABSENT: there is none, or not one to be trusted. */
 static enum lookup
 try_existing(struct index *ix, const char *path, uint32_t salt, uint64_t bad_inode)
 {
 	uint64_t inode = inode_of(path);
-	bool ok;
-	int rc;
+	enum lookup found = ABSENT;
+	int rc, fd;
 
-	if (inode == 0 || inode == bad_inode)
+	if (inode == 0 || inode == bad_inode || (fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return ABSENT;
-	rc = index_open_env(ix, path);
-	if (rc == EMFILE || rc == ENFILE || rc == ENOMEM || rc == EAGAIN || rc == ENOSPC || rc == MDB_READERS_FULL) {
-		fail(ix->spool, "open", mdb_strerror(rc));
-		return LOOKUP_TEMP;
+	/*
+	 * Lock file and data file have to be of one index: the directory is looked at before and after, and held
+	 * in between so that its number cannot come back. Two locks for one file would be none.
+	 */
+	if (is_same_dir(fd, path)) {
+		rc = index_open_env(ix, path);
+		if (rc == EMFILE || rc == ENFILE || rc == ENOMEM || rc == EAGAIN || rc == ENOSPC || rc == MDB_READERS_FULL) {
+			fail(ix->spool, "open", mdb_strerror(rc));
+			found = LOOKUP_TEMP;
+		} else if (rc == 0 && is_same_dir(fd, path) && is_trusted(ix, path, salt))
+			found = FOUND;
+		else
+			index_close_env(ix);
 	}
-	if (rc != 0)
-		return ABSENT;
-	if (index_begin(ix, false) != STORE_OK) {
-		index_close_env(ix);
-		return ABSENT;
-	}
-	ok = ix->meta.version == SCHEMA_VERSION && ix->meta.epoch == ix->spool->host->epoch && ix->meta.salt == salt &&
-	    ix->meta.inode == inode && is_within_log(ix->spool, ix->meta.segment, ix->meta.offset);
-	if (index_end(ix) == STORE_OK && ok)
-		return FOUND;
-	index_close_env(ix);
-	return ABSENT;
+	close(fd);
+	return found;
 }
 
 /* Holds one of as many slots as there are cores until closed. -1: cannot; the rebuild goes on without. */

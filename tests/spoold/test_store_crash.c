@@ -80,6 +80,7 @@ test_torn_tail(void **state)
 		assert_int_equal(fx_deliver(&f, SLICE(""), 10, &placed), STORE_OK);
 		if (placed.uid != 4 || exists(s) != 4)
 			fail_msg("cut at %zu: uid %u, %u messages", cut - before, placed.uid, exists(s));
+		assert_int_equal(fx_log_bytes(&f, "log.000001"), s->spool->at);
 		store_close(s);
 	}
 	free(log);

@@ -354,6 +354,79 @@ test_expunge(void **state)
 	fx_free(&f);
 }
 
+/* Which UIDs of 1 to 16 there are, as bits. */
+static uint32_t
+live_bits(struct store *s, const unsigned char *id, uint32_t flag)
+{
+	struct msg_info m[16];
+	struct view v;
+	uint32_t bits = 0;
+	size_t n;
+
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	assert_int_equal(view_range(s, &v, 1, 16, m, 16, &n), STORE_OK);
+	for (size_t i = 0; i < n; i++)
+		if (flag == 0 || (m[i].flags & flag))
+			bits |= 1U << (m[i].uid - 1);
+	return bits;
+}
+
+/* Exactly the messages asked for, over sets with gaps and messages in between that are not meant. */
+static void
+test_exactly_these(void **state)
+{
+	struct fixture f;
+	unsigned char id[16];
+	uint32_t seed = 1, gone = 0;
+	struct store *s;
+
+	(void)state;
+	fx_make(&f);
+	s = fx_alice(&f, id);
+	fx_deliver_n(&f, 16);
+	for (int i = 0; i < 200 && gone != 0xffff; i++) {
+		struct uid_range r[16];
+		struct uid_set set = {r, 0};
+		uint32_t marked, asked, flagged;
+		uint64_t modseq, highest;
+
+		seed = seed * 1103515245 + 12345;
+		marked = seed >> 16 & (seed >> 3) & 0xffff;
+		asked = (seed >> 8 | 1U << i % 16) & 0xffff;
+		for (uint32_t uid = 1; uid <= 16; uid++) {
+			struct uid_range one = {uid, uid};
+			struct uid_set only = {&one, 1};
+			struct flag_change c = {.op = marked >> (uid - 1) & 1 ? FLAGS_ADD : FLAGS_REMOVE, .flags = MSG_DELETED};
+
+			if (asked >> (uid - 1) & 1) {
+				if (set.n > 0 && r[set.n - 1].hi == uid - 1)
+					r[set.n - 1].hi = uid;
+				else
+					r[set.n++] = one;
+			}
+			assert_int_equal(store_flags(s, id, &only, &c, &modseq), STORE_OK);
+		}
+		flagged = live_bits(s, id, MSG_FLAGGED);
+		highest = info(s, INBOX).highestmodseq;
+		assert_int_equal(store_flags(s, id, &set, &(struct flag_change){.op = FLAGS_ADD, .flags = MSG_FLAGGED}, &modseq), STORE_OK);
+		assert_int_equal(live_bits(s, id, MSG_FLAGGED), (flagged | asked) & ~gone);
+		assert_true(modseq == 0 || modseq > highest);
+		assert_int_equal(modseq != 0, (asked & ~flagged & ~gone) != 0);
+		if (i % 8 == 0) {
+			assert_int_equal(store_flags(s, id, &set, &(struct flag_change){.op = FLAGS_REMOVE, .flags = MSG_FLAGGED},
+			    &modseq), STORE_OK);
+			assert_int_equal(live_bits(s, id, MSG_FLAGGED), flagged & ~asked & ~gone);
+			assert_int_equal(store_expunge(s, id, &set, true, &modseq), STORE_OK);
+			gone |= asked & marked;
+			assert_int_equal(live_bits(s, id, 0), 0xffff & ~gone);
+		}
+	}
+	assert_true(gone != 0);
+	store_close(s);
+	fx_check_replay(&f, false);
+	fx_free(&f);
+}
+
 static void
 test_append(void **state)
 {
@@ -868,6 +941,7 @@ main(void)
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_keywords),
 		cmocka_unit_test(test_expunge),
+		cmocka_unit_test(test_exactly_these),
 		cmocka_unit_test(test_append),
 		cmocka_unit_test(test_copy_move),
 		cmocka_unit_test(test_rename_inbox),

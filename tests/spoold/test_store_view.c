@@ -244,6 +244,7 @@ test_ranks(void **state)
 	struct fixture f;
 	unsigned char id[16];
 	struct rank_walk w;
+	struct ix_super super;
 	struct store *s;
 
 	(void)state;
@@ -268,6 +269,13 @@ test_ranks(void **state)
 	for (size_t i = 0; i < n; i++)
 		rank_set_unseen(&s->ix, 77, uids[i], uids[i] == 65537);
 	assert_int_equal(rank_first_unseen(&s->ix, 77), 65537);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct ix_key k = key_uid('R', 77, i);
+
+		assert_true(index_get_fixed(&s->ix, &k, &super, sizeof(super)));
+		assert_int_equal(super.unseen, i);
+		assert_int_equal(super.live, i == 0 ? 10 : 3);
+	}
 	for (size_t i = 0; i < n; i++)
 		rank_remove(&s->ix, 77, uids[i]);
 	assert_int_equal(rank_find(&s->ix, 77, 0), 0);

@@ -23,25 +23,35 @@ struct mboxname {
  * A client's name for a mailbox of user's own tree -> inside. mutf7: the input is modified UTF-7
  * (and must be the shortest, canonical form), else UTF-8. INBOX in any case; "INBOX/x" is the mailbox
  * user.alice.INBOX.x, its first component folded to "INBOX".
- * PARSE_BAD: empty component, leading or trailing '/', control bytes, bad UTF-8 or UTF-7, '%' or '*',
+ * out is in NFC. PARSE_BAD: empty component, leading or trailing '/', control bytes, bad UTF-8 or UTF-7, '%' or '*',
  * '^' , component "." or "..", too long or deep. One trailing '/' is dropped where trailing is true (CREATE).
  */
 enum parse	mboxname_from_client(struct slice user, struct slice name, bool mutf7, bool trailing,
 		    struct mboxname *out);
-/* Inside -> what the client of user sees, in UTF-8, or modified UTF-7 where mutf7. out: 4 * MBOXNAME_MAX_BYTES. Length, 0 if it is not user's. */
+/*
+ * Inside -> what the client of user sees, in UTF-8, or modified UTF-7 where mutf7. out: 4 * MBOXNAME_MAX_BYTES. Length, 0 if
+ * it is not user's, or not valid.
+ */
 size_t		mboxname_to_client(struct slice user, struct slice inside, bool mutf7, char *out);
 /* "user.alice" for alice: writes into out, '.' in the user's name as '^'. */
 void		mboxname_inbox(struct slice user, struct mboxname *out);
 /* The user (dots restored) of an inside name "user.X[...]" into out (USER_MAX_BYTES + 1); false if it is not one. */
 bool		mboxname_user(struct slice inside, char *out);
-/* NFC by utf8proc, and the checks above, for one inside name given in UTF-8. */
+/*
+ * True for what mboxname_from_client could have made, for any user or shared root: in NFC, within the limits, no '/', no
+ * wildcard, no component that is "." or ".."; below a user, INBOX only in that spelling and with something below it.
+ */
 bool		mboxname_is_valid(struct slice inside);
 /*
- * LIST's match (RFC 3501 6.3.8): '*' anything, '%' anything but '/'. Linear in name and pattern
- * (no backtracking over more than the last '*' and the last '%'). INBOX is compared without case by the caller.
+ * LIST's match (RFC 3501 6.3.8): '*' anything, '%' anything but the separator. No backtracking: at most one step for
+ * each byte of the pattern and each 64 bytes of the name (20 microseconds for the worst of 4 KiB against 1 KiB).
+ * INBOX is compared without case by the caller. False for a name past 4 * MBOXNAME_MAX_BYTES.
  */
 bool		mboxname_match(struct slice pattern, struct slice name, char separator);
-/* Modified UTF-7 <-> UTF-8; length written, or -1 on bad input or when out (cap bytes) is too small. */
+/*
+ * Modified UTF-7 <-> UTF-8; length written, or -1 on bad input or when out (cap bytes) is too small. Decoding accepts the one
+ * canonical form only: what decodes encodes to the same bytes. Neither normalises nor looks for control characters.
+ */
 long		mutf7_decode(struct slice, char *out, size_t cap);
 long		mutf7_encode(struct slice, char *out, size_t cap);
 

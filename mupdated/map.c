@@ -7,7 +7,10 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -15,6 +18,7 @@
 #include "ipc.h"
 #include "log.h"
 #include "login.h"
+#include "parent.h"
 #include "sandbox.h"
 
 #define PIECE_MAX_BYTES		(64 * 1024)	/* of a dump: entries of one message; another entry still fits a message */
@@ -433,6 +437,32 @@ confine(const struct config *config)
 	privileges_drop(&config->map_user, NULL, 0);
 }
 
+/*
+ * One writer at a time: after SIGHUP the map of the generation before must be gone before we serve, or its last
+ * changes would be missing from our streams. Held until the process ends.
+ */
+static void
+writer_lock(const struct config *config)
+{
+	char path[4096];
+	int n = snprintf(path, sizeof(path), "%s/writer.lock", config->map_dir), fd;
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		DIE(EXIT_TEMP, "fatal.map", log_str("what", "path"));
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		DIE(EXIT_TEMP, "fatal.map", log_str("what", "writer.lock"));
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return;
+	LOG("map.waiting", log_str("dir", config->map_dir));
+	while (flock(fd, LOCK_EX) < 0) {
+		if (child_term)
+			_exit(0);
+		if (errno != EINTR)
+			DIE(EXIT_TEMP, "fatal.map", log_str("what", "flock"));
+	}
+}
+
 void
 map_main(void *arg, int chan)
 {
@@ -450,6 +480,7 @@ map_main(void *arg, int chan)
 		DIE(EXIT_TEMP, "fatal.event", log_str("what", "base"));
 	m.logins = logins_make(m.config, h->hostname);
 	confine(m.config);
+	writer_lock(m.config);
 	m.entries = locmap_open(m.config->map_dir, true, m.config->map_size_bytes);
 	if (m.entries == NULL)
 		DIE(EXIT_TEMP, "fatal.map", log_str("dir", m.config->map_dir));

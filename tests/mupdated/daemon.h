@@ -137,16 +137,6 @@ daemon_start(struct daemon *d)
 }
 
 static inline void
-daemon_stop(struct daemon *d)
-{
-	int status;
-
-	assert_int_equal(kill(d->pid, SIGTERM), 0);
-	assert_int_equal(waitpid(d->pid, &status, 0), d->pid);
-	assert_int_equal(status, 0);
-}
-
-static inline void
 daemon_free(struct daemon *d)
 {
 	(void)nftw(d->dir, file_remove, 8, FTW_DEPTH | FTW_PHYS);
@@ -196,6 +186,19 @@ daemon_logged(const struct daemon *d, const char *text)
 	for (char *p = all; (p = strstr(p, text)) != NULL; p += strlen(text))
 		count++;
 	return count;
+}
+
+static inline void
+daemon_stop(struct daemon *d)
+{
+	int status;
+
+	assert_int_equal(kill(d->pid, SIGTERM), 0);
+	assert_int_equal(waitpid(d->pid, &status, 0), d->pid);
+	assert_int_equal(status, 0);
+	/* No child was ended by a sanitizer, a failed assertion or a forbidden system call. */
+	assert_int_equal(daemon_logged(d, "Sanitizer") + daemon_logged(d, "runtime error:") + daemon_logged(d, "Assertion") +
+	    daemon_logged(d, "signal=31"), 0);
 }
 
 /* ---- the client ---- */

@@ -10,8 +10,6 @@
 #include "mboxname.h"
 #include "sessopen.h"
 
-#define QID_MAX_BYTES	64	/* an MTA's queue id: Postfix's long ones have 20 */
-
 static bool
 is_text(struct slice s)
 {
@@ -113,7 +111,7 @@ delivery_unpack_submit(struct unpack *u, struct delivery *out)
 	out->nrcpts = unpack_u16(u);
 	if (u->bad || out->nrcpts < 1 || out->nrcpts > DELIVERY_RCPTS_MAX)
 		return false;
-	if (out->sid.n > SESSOPEN_SID_MAX_BYTES || out->qid.n > QID_MAX_BYTES || out->sender.n > ADDRESS_MAX_BYTES ||
+	if (out->sid.n > SESSOPEN_SID_MAX_BYTES || out->qid.n > DELIVERY_QID_MAX_BYTES || out->sender.n > ADDRESS_MAX_BYTES ||
 	    !is_text(out->sid) || !is_text(out->qid) || !is_text(out->sender))
 		return false;
 	if (out->received_ms < 0 || out->size > INT64_MAX || out->message.n > DELIVERY_INLINE_BYTES ||

@@ -13,6 +13,7 @@
 #define DELIVERY_INLINE_BYTES	(64 * 1024)
 #define DELIVERY_RCPTS_MAX	100	/* recipients of one SUBMIT (and of one LMTP transaction) */
 #define DELIVERY_KEY_BYTES	16
+#define DELIVERY_QID_MAX_BYTES	64	/* an MTA's queue id: Postfix's long ones have 20 */
 
 enum delivery_verb {
 	DELIVERY_CHECK = 1,	/* lmtpd: u32 req, u8 place, str user */

@@ -6,8 +6,6 @@
 
 #include "sessopen.h"
 
-#define QID_MAX_BYTES	64
-
 static void
 pack_answer(struct buf *b, const struct commit_answer *a)
 {
@@ -41,7 +39,7 @@ unpack_answer(struct unpack *u, struct commit_answer *a)
 	a->start_ms = unpack_i64(u);
 	a->nrcpts = unpack_u16(u);
 	if (u->bad || a->nrcpts < 1 || a->nrcpts > DELIVERY_RCPTS_MAX || a->sid.n > SESSOPEN_SID_MAX_BYTES ||
-	    a->qid.n > QID_MAX_BYTES)
+	    a->qid.n > DELIVERY_QID_MAX_BYTES)
 		return false;
 	for (size_t i = 0; i < a->nrcpts; i++) {
 		a->rcpts[i].index = unpack_u32(u);

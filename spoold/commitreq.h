@@ -7,7 +7,7 @@
 #ifndef TS_SPOOLD_COMMITREQ_H
 #define TS_SPOOLD_COMMITREQ_H
 
-#include "conf.h"
+#include "config.h"
 #include "delivery.h"
 #include "record.h"
 

@@ -40,7 +40,7 @@ struct deliver_pending {
 	uint64_t		 commit_req;
 	uint32_t		 req;
 	int64_t			 start_ms;
-	char			 sid[SESSOPEN_SID_MAX_BYTES + 1], qid[65];
+	char			 sid[SESSOPEN_SID_MAX_BYTES + 1], qid[DELIVERY_QID_MAX_BYTES + 1];
 	size_t			 nrcpts;
 	struct deliver_rcpt	 rcpts[];
 };

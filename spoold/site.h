@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-#include "conf.h"
+#include "config.h"
 #include "notify.h"
 #include "store/store.h"
 

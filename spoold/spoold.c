@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #include "children.h"
-#include "conf.h"
+#include "config.h"
 #include "parent.h"
 #include "site.h"
 

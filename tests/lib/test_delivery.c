@@ -80,6 +80,11 @@ test_submit_limits(void **state)
 	d.rcpts[1].mailbox.n++;
 	assert_false(round_trip());
 	d.rcpts[1].mailbox.n--;
+	d.qid = (struct slice){bytes, DELIVERY_QID_MAX_BYTES};
+	assert_true(round_trip());
+	d.qid.n++;
+	assert_false(round_trip());
+	d.qid.n--;
 	d.message.n++;
 	d.size++;
 	assert_false(round_trip());

@@ -1,10 +1,10 @@
 /*
  * spoold's configuration: one table drives the parser, -n, -d and the test against the man page.
  */
-#ifndef TS_SPOOLD_CONF_H
-#define TS_SPOOLD_CONF_H
+#ifndef TS_SPOOLD_CONFIG_H
+#define TS_SPOOLD_CONFIG_H
 
-#include "../lib/conf.h"
+#include "conf.h"
 
 #define PARTITIONS_MAX	16	/* one file system each; more is another host */
 #define LOTS_MAX	64

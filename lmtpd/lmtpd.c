@@ -2,7 +2,7 @@
  * lmtpd: takes mail over LMTP (RFC 2033) and gives it to spoold. main() opens the listeners and starts the
  * network processes; as their parent it connects to spoold for them and never reads from the network.
  */
-#include "config.h"
+#include "settings.h"
 #include "lmtpnet.h"
 #include "log.h"
 #include "net.h"

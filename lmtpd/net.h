@@ -4,7 +4,7 @@
 #ifndef LMTPD_NET_H
 #define LMTPD_NET_H
 
-#include "config.h"
+#include "settings.h"
 
 struct child;
 

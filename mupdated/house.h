@@ -5,7 +5,7 @@
 #ifndef MUPDATED_HOUSE_H
 #define MUPDATED_HOUSE_H
 
-#include "config.h"
+#include "settings.h"
 
 struct child;
 struct parent;

@@ -5,7 +5,7 @@
 #ifndef MUPDATED_LOGIN_H
 #define MUPDATED_LOGIN_H
 
-#include "config.h"
+#include "settings.h"
 #include "verb.h"
 
 #define LOGINS_MAX	128	/* exchanges under way at once; connections without a login are bounded by net */

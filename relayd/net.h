@@ -4,7 +4,7 @@
 #ifndef RELAYD_NET_H
 #define RELAYD_NET_H
 
-#include "config.h"
+#include "settings.h"
 #include "lmtpc.h"
 
 struct child;

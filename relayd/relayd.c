@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "config.h"
+#include "settings.h"
 #include "ipc.h"
 #include "lmtpnet.h"
 #include "log.h"

@@ -4,7 +4,7 @@
 #ifndef RELAYD_ROUTE_H
 #define RELAYD_ROUTE_H
 
-#include "config.h"
+#include "settings.h"
 #include "resolve.h"
 
 struct route {

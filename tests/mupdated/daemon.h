@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "config.h"
+#include "settings.h"
 #include "house.h"
 #include "locmap.h"
 #include "log.h"

@@ -1,7 +1,7 @@
 /*
  * The keys of relayd.conf(5). Drives the parser, -d, -n and the test that holds the man page equal.
  */
-#include "config.h"
+#include "settings.h"
 
 #include <stddef.h>
 

@@ -2,7 +2,7 @@
  * The table of mupdated's configuration: drives the parser, -n, -d and the test that holds it equal to
  * mupdated.conf(5). Read by main() alone, before any child exists.
  */
-#include "config.h"
+#include "settings.h"
 
 #define AT(member)	offsetof(struct config, member)
 

@@ -1,5 +1,5 @@
 /*
- * lmtpd's keys: the table, the man page and the commented configuration say the same. Run in the top folder.
+ * relayd's keys: the table, the man page and the commented configuration say the same. Run in the top folder.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "config.h"
+#include "settings.h"
 
 static char *
 read_file(const char *path)
@@ -55,7 +55,7 @@ check_man(const struct conf_key *k, const char *man)
 static void
 test_same(void **state)
 {
-	char	*man = read_file("man/lmtpd.conf.5"), *conf = read_file("conf/lmtpd.conf");
+	char	*man = read_file("man/relayd.conf.5"), *conf = read_file("conf/relayd.conf");
 	char	 want[1024];
 
 	(void)state;
@@ -65,7 +65,7 @@ test_same(void **state)
 		check_man(k, man);
 		snprintf(want, sizeof(want), "# %s\n#%s =%s%s\n", k->help, k->key, k->def[0] == '\0' ? "" : " ", k->def);
 		if (strstr(conf, want) == NULL)
-			fail_msg("%s is not in conf/lmtpd.conf as in the table", k->key);
+			fail_msg("%s is not in conf/relayd.conf as in the table", k->key);
 	}
 	assert_int_equal(count(man, "\n.It Ic "), config_nkeys);
 	assert_int_equal(count(conf, "\n#"), config_nkeys * 2);

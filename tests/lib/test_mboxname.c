@@ -371,7 +371,7 @@ match_time(void **state)
 			assert_false(mboxname_match((struct slice){pattern, sizeof(pattern)},
 			    (struct slice){name, sizeof(name)}, '/'));
 		us = (clock_us() - start) / 10;
-		/* Twenty microseconds were measured; a backtracking matcher needs seconds. The slack is for sanitizers. */
+		/* A backtracking matcher needs seconds. The slack is for sanitizers. */
 		if (us > 5000)
 			fail_msg("%s: %lld us", units[u], (long long)us);
 	}

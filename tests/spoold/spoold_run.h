@@ -395,6 +395,7 @@ static inline int
 deliver_send(int fd, uint32_t req, const char *const *users, size_t nusers, struct slice message, int body_fd)
 {
 	static struct delivery d;
+	static uint64_t nkeys;
 	struct buf b = buf_make(IPC_MSG_MAX_BYTES);
 	int sent;
 
@@ -404,8 +405,7 @@ deliver_send(int fd, uint32_t req, const char *const *users, size_t nusers, stru
 		d.message = SLICE("");
 		d.size = (uint64_t)lseek(body_fd, 0, SEEK_END);
 	}
-	memcpy(d.key, &req, sizeof(req));
-	d.key[15] = 1;
+	memcpy(d.key, &(uint64_t){++nkeys}, sizeof(nkeys));	/* no two are each other's repeat */
 	for (size_t i = 0; i < nusers; i++)
 		d.rcpts[i] = (struct delivery_rcpt){.user = slice_of(users[i]), .mailbox = SLICE(""), .place = true};
 	delivery_pack_submit(&b, &d);

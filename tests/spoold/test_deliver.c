@@ -79,7 +79,7 @@ test_delivered(void **state)
 	spoold_start("");
 	assert_int_equal(inbox_count("alice"), 1);
 	spoold_stop();
-	assert_int_equal(count_in("log", "epoch=2"), 0);
+	assert_int_equal(count_in("log", "store.epoch partition=default epoch=2"), 0);
 }
 
 /* A message that comes as a descriptor, in both spools byte for byte. */
@@ -434,7 +434,7 @@ test_kill_parent(void **state)
 	assert_true(run_done(&run) > 150);
 	run_verify(&run);
 	spoold_stop();
-	assert_int_equal(count_in("log", "epoch=2"), 1);
+	assert_int_equal(count_in("log", "store.epoch partition=default epoch=2"), 1);
 }
 
 /* ---- a sync that fails ---- */

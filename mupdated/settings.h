@@ -1,5 +1,5 @@
 /*
- * mupdated's configuration: the struct that the table in config.c fills from mupdated.conf.
+ * mupdated's configuration: the struct that the table in settings.c fills from mupdated.conf.
  */
 #ifndef MUPDATED_CONFIG_H
 #define MUPDATED_CONFIG_H

@@ -15,6 +15,7 @@
 #define HEAD_MAGIC	"TSR1 "
 #define TRAILER_MAGIC	"TST1 "
 #define MAGIC_BYTES	5
+#define CRC32C_POLYNOMIAL	0x82f63b78U	/* RFC 3720 12.1, bits reversed */
 #define CRC_PIECE_BYTES	(1U << 30)	/* crc32_iscsi takes an int */
 /* The checksum and its LF end both lines. */
 #define HEAD_SUMMED	(RECORD_HEADER_BYTES - 9)
@@ -213,6 +214,31 @@ record_parse_salt(struct slice in, uint32_t *salt_out, size_t *need_out)
 	if (got == PARSE_OK)
 		*salt_out = r.uid;
 	return got;
+}
+
+/* A CRC is undone byte by byte from its end: what is left before the first byte is what it began from. */
+static uint32_t
+crc_undo(uint32_t crc, const char *p, size_t n)
+{
+	while (n-- > 0) {
+		for (int i = 0; i < 8; i++)
+			crc = crc & 0x80000000U ? (crc ^ CRC32C_POLYNOMIAL) << 1 | 1 : crc << 1;
+		crc ^= (unsigned char)p[n];
+	}
+	return crc;
+}
+
+bool
+record_trailer_salt(struct slice in, uint32_t *salt_out)
+{
+	struct fields f = {.p = in.p + TRAILER_SUMMED};
+	uint32_t crc;
+
+	if (in.n < RECORD_TRAILER_BYTES || memcmp(in.p, TRAILER_MAGIC, MAGIC_BYTES) != 0)
+		return false;
+	crc = (uint32_t)take_hex(&f, 8, '\n');
+	*salt_out = crc_undo(crc, in.p, TRAILER_SUMMED);
+	return !f.bad;
 }
 
 enum parse

@@ -95,6 +95,11 @@ void		record_pack_trailer(struct buf *out, const struct record *r, uint32_t salt
  */
 enum parse	record_parse_head(struct slice in, uint32_t salt, struct record *out, size_t *need_out);
 enum parse	record_parse_trailer(struct slice in, uint32_t salt, struct record *out);
+/*
+ * The salt with which a trailer line's checksum would hold: for a file whose first record is damaged.
+ * Any line has one; that it is right, the checksum of another record must show. False: not a trailer line.
+ */
+bool		record_trailer_salt(struct slice in, uint32_t *salt_out);
 /* The salt out of a file's first RECORD_HEADER_BYTES + extra (then parse it with that salt). PARSE_MORE with need_out as above. */
 enum parse	record_parse_salt(struct slice in, uint32_t *salt_out, size_t *need_out);
 

@@ -48,7 +48,7 @@ first_salt(const struct spool *s, uint32_t *salt_out)
 		segment_name(1, name);
 		if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 			return -1;
-		r = segment_read(fd, &head);
+		r = segment_read(fd, 1, &head);
 		close(fd);
 	}
 	*salt_out = head.salt;

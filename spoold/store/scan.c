@@ -63,7 +63,7 @@ open_segment(struct scan *s, uint32_t number)
 	s->win_at = 0;
 	if ((s->fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return SCAN_ERROR;
-	if (fstat(s->fd, &st) != 0 || segment_read(s->fd, &s->head) != 0)
+	if (fstat(s->fd, &st) != 0 || segment_read(s->fd, number, &s->head) != 0)
 		return SCAN_ERROR;
 	s->size = (uint64_t)st.st_size;
 	s->at = s->head.bytes;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "address.h"
@@ -56,33 +57,70 @@ segment_highest(int dir_fd)
 	return highest;
 }
 
-int
-segment_read(int fd, struct segment_head *out)
+/* The head as it was written. False with errno EBADMSG: it is damaged. */
+static bool
+parse_first(struct slice in, struct segment_head *out)
 {
-	char head[HEAD_READ_BYTES];
-	ssize_t got = pread(fd, head, sizeof(head), 0);
-	struct slice in = {head, got < 0 ? 0 : (size_t)got};
 	struct record r;
 	struct unpack u;
 	size_t need;
 
-	if (got < 0)
-		return -1;
 	errno = EBADMSG;
 	if (record_parse_salt(in, &out->salt, &need) != PARSE_OK ||
 	    record_parse_head(in, out->salt, &r, &need) != PARSE_OK)
-		return -1;
+		return false;
 	u = unpack_make(r.extra.p, r.extra.n);
 	out->number = unpack_u32(&u);
 	out->generation = unpack_u32(&u);
 	out->bytes = record_bytes(&r);
 	if (u.bad || out->bytes > in.n)
-		return -1;
-	in = (struct slice){head + out->bytes - RECORD_TRAILER_BYTES, RECORD_TRAILER_BYTES};
+		return false;
+	in = (struct slice){in.p + out->bytes - RECORD_TRAILER_BYTES, RECORD_TRAILER_BYTES};
 	if (record_parse_trailer(in, out->salt, &r) != PARSE_OK || r.start != 0)
-		return -1;
+		return false;
 	out->numbers = (struct numbers){r.epoch, r.next_uid, r.next_modseq};
+	return true;
+}
+
+/*
+ * A damaged head must not take the segment's records along: the salt comes out of the last trailer, and
+ * the header that this trailer names must hold with it. Numbers are then those of the records alone.
+ */
+static int
+recover(int fd, uint32_t number, struct segment_head *out)
+{
+	char line[RECORD_TRAILER_BYTES], head[RECORD_HEADER_BYTES + HEAD_READ_BYTES];
+	struct record t = {0}, r;
+	struct stat st;
+	uint32_t salt;
+	size_t need;
+	ssize_t got;
+
+	if (fstat(fd, &st) != 0)
+		return -1;
+	errno = EBADMSG;
+	if (st.st_size < (off_t)sizeof(line) ||
+	    pread(fd, line, sizeof(line), st.st_size - (off_t)sizeof(line)) != (ssize_t)sizeof(line) ||
+	    !record_trailer_salt((struct slice){line, sizeof(line)}, &salt) ||
+	    record_parse_trailer((struct slice){line, sizeof(line)}, salt, &t) != PARSE_OK ||
+	    (got = pread(fd, head, sizeof(head), (off_t)t.start)) <= 0 ||
+	    record_parse_head((struct slice){head, (size_t)got}, salt, &r, &need) != PARSE_OK)
+		return -1;
+	*out = (struct segment_head){.number = number, .salt = salt, .bytes = RECORD_HEADER_BYTES};
 	return 0;
+}
+
+int
+segment_read(int fd, uint32_t number, struct segment_head *out)
+{
+	char first[HEAD_READ_BYTES];
+	ssize_t got = pread(fd, first, sizeof(first), 0);
+
+	if (got < 0)
+		return -1;
+	if (parse_first((struct slice){first, (size_t)got}, out))
+		return 0;
+	return recover(fd, number, out);
 }
 
 static int

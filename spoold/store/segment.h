@@ -26,8 +26,11 @@ struct segment_head {
 void	segment_name(uint32_t number, char out[SEGMENT_NAME_BYTES]);
 /* The highest segment in a directory; 0 where there is none, -1 with errno. */
 int64_t	segment_highest(int dir_fd);
-/* Reads the head from an open segment. 0, or -1 with errno (EBADMSG: it is damaged). */
-int	segment_read(int fd, struct segment_head *out);
+/*
+ * Reads the head from an open segment of that number; out of its last record where the head itself is
+ * damaged. 0, or -1 with errno (EBADMSG: both are).
+ */
+int	segment_read(int fd, uint32_t number, struct segment_head *out);
 /*
  * Makes a segment with a new salt: written under another name, synced, renamed in, directory synced.
  * 0, or -1 with errno and nothing changed. The caller holds the directory's lock.

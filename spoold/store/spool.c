@@ -55,7 +55,7 @@ open_segment(struct spool *s, uint32_t number)
 	if ((r = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return -1;
 	w = openat(s->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (w < 0 || segment_read(r, &head) != 0) {
+	if (w < 0 || segment_read(r, number, &head) != 0) {
 		int saved = errno;
 
 		close(r);

@@ -168,6 +168,26 @@ test_salt(void **state)
 	buf_free(&b);
 }
 
+static void
+test_trailer_salt(void **state)
+{
+	struct buf b = buf_make(4096);
+	struct record r = sample();
+	uint32_t salt = 0;
+
+	(void)state;
+	record_pack_trailer(&b, &r, SALT);
+	assert_true(record_trailer_salt(buf_slice(&b), &salt));
+	assert_int_equal(salt, SALT);
+	assert_false(record_trailer_salt((struct slice){b.p, b.n - 1}, &salt));
+	b.p[20]++;
+	assert_true(record_trailer_salt(buf_slice(&b), &salt));
+	assert_int_not_equal(salt, SALT);
+	b.p[0]++;
+	assert_false(record_trailer_salt(buf_slice(&b), &salt));
+	buf_free(&b);
+}
+
 /* CRC32C as RFC 3720 B.4 has it, when begun and ended as it says; and begun anywhere it goes on. */
 static void
 test_crc(void **state)
@@ -233,6 +253,7 @@ main(void)
 		cmocka_unit_test(test_every_byte),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_salt),
+		cmocka_unit_test(test_trailer_salt),
 		cmocka_unit_test(test_crc),
 		cmocka_unit_test(test_message),
 	};

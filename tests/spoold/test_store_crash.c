@@ -232,7 +232,7 @@ test_flipped_bits(void **state)
 	struct msg_info m[5];
 	struct view v;
 	struct store *s;
-	size_t from, to, all, n;
+	size_t from, to, all, n, head_bytes;
 	uint64_t offset;
 	char *log;
 
@@ -240,6 +240,7 @@ test_flipped_bits(void **state)
 	fx_make(&f);
 	f.host.commit = no_sync;
 	s = fx_alice(&f, id);
+	head_bytes = s->spool->head.bytes;
 	fx_deliver_n(&f, 2);
 	from = fx_log_bytes(&f, "log.000001");
 	fx_deliver_n(&f, 1);
@@ -247,9 +248,12 @@ test_flipped_bits(void **state)
 	fx_deliver_n(&f, 2);
 	store_close(s);
 	log = slurp(&f, "log.000001", &all);
-	for (size_t at = from; at < to; at++)
+	/* The third record; then the segment's head, without which there would be no salt. */
+	for (size_t i = 0; i < to - from + head_bytes; i++)
 		for (int rebuilt = 0; rebuilt < 2; rebuilt++) {
-			bool in_body, served = false;
+			size_t at = i < to - from ? from + i : i - (to - from);
+			bool served = false;
+			size_t most = at < head_bytes ? 5 : rebuilt ? 4 : 5;
 			int fd;
 
 			/* The damaged message is never opened whole: what was once checked is not checked again. */
@@ -267,17 +271,14 @@ test_flipped_bits(void **state)
 			s = fx_open(&f);
 			assert_int_equal(view_open(s, id, false, &v), STORE_OK);
 			assert_int_equal(view_range(s, &v, 1, 10, m, 5, &n), STORE_OK);
-			in_body = n == 5;
-			if (!rebuilt && !in_body)
-				fail_msg("byte %zu: %zu messages in an index that was there", at - from, n);
-			for (size_t i = 0; i < n; i++) {
-				if (m[i].uid != 3)
-					fx_check_body(s, &m[i], m[i].uid);
-				else if (store_body_open(s, &m[i], &fd, &offset) != STORE_DAMAGED)
+			for (size_t j = 0; j < n; j++) {
+				if (m[j].uid != 3 || at < head_bytes)
+					fx_check_body(s, &m[j], m[j].uid);
+				else if (store_body_open(s, &m[j], &fd, &offset) != STORE_DAMAGED)
 					served = true;
 			}
-			if (served || n < 4)
-				fail_msg("byte %zu, %s: %s, %zu messages", at - from, rebuilt ? "rebuilt" : "live",
+			if (served || n < most)
+				fail_msg("byte %zu, %s: %s, %zu messages", at, rebuilt ? "rebuilt" : "live",
 				    served ? "served" : "not served", n);
 			store_close(s);
 		}

@@ -490,7 +490,7 @@ session_try(enum sess_proto proto, const char *user, const char *sid, int *fd_ou
 static inline bool
 session_expect(int fd, const char *text, int wait_ms)
 {
-	static char got[256 * 1024];
+	static char got[1024 * 1024];
 	int64_t end = mono_ms() + wait_ms, left;
 	size_t n = 0;
 

@@ -101,7 +101,10 @@ test_large(void **state)
 	assert_int_equal(deliver_send(conn, 5, &user, 1, SLICE(""), body), 0);
 	assert_int_equal(deliver_answer_next(conn, &req, &index), 250);
 	close(conn);
-	assert_int_equal(count_in("redundant/default.2026-01-01", "of a larger message\r\n"), LINES);
+	for (int i = 0; i < LINES; i += 1000) {
+		(void)snprintf(line, sizeof(line), "line %05d of a larger message\r\n", i);
+		assert_int_equal(count_in("redundant/default.2026-01-01", line), 1);
+	}
 	close(body);
 	conn = inbox_open("alice");
 	session_say(conn, "a2 FETCH 1 BODY[]\r\n");

@@ -56,9 +56,9 @@ $(foreach r,lib $(DAEMONS),$(eval $(call room,$(r))))
 
 define daemon
 $(B)/$(1): $(O)/$(1)/$(1).o $(O)/$(1).a $(O)/lib.a
-	$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
 $(call progs,$(1)): $(B)/%: $(O)/$(1)/prog_%.o $(O)/$(1).a $(O)/lib.a
-	$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach d,$(DAEMONS),$(eval $(call daemon,$(d))))
 
@@ -70,10 +70,10 @@ $(O)/tests/%.o: tests/%.c
 define testrules
 $(B)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(if $(filter lib,$(1)),,$(O)/$(1).a) $(O)/lib.a
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS) -lcmocka
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lcmocka
 $(B)/tests/$(1)/fuzz_%: $(O)/tests/$(1)/fuzz_%.o $(if $(FUZZER),,$(O)/tests/fuzz_main.o) $(if $(filter lib,$(1)),,$(O)/$(1).a) $(O)/lib.a
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) $(FUZZER) -o $$@ $$^ $(LIBS)
+	$$(CC) $$(LDFLAGS) $$(FUZZER) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach r,lib $(DAEMONS),$(eval $(call testrules,$(r))))
 

@@ -25,7 +25,7 @@ enum store_result {
 	STORE_OK,
 	STORE_NOMBOX,	/* no such mailbox (any more) */
 	STORE_EXISTS,	/* the name is taken */
-	STORE_LIMIT,	/* a named limit would be passed */
+	STORE_LIMIT,	/* a named limit would be passed, or what is asked for does not fit the arena */
 	STORE_FULL,	/* below the partition's reserve, or ENOSPC: nothing changed */
 	STORE_DAMAGED,	/* a record's checksum fails: what it holds is not served */
 	STORE_TEMP,	/* anything else; logged where it happened */
@@ -117,7 +117,7 @@ enum store_result store_subscriptions(struct store *, struct arena *, struct sli
 enum store_result store_mbox_create(struct store *, struct slice inside, enum special_use, unsigned char *id_out);
 /* With all children; for INBOX: a new mailbox gets INBOX's messages, INBOX stays, empty (RFC 3501 6.3.5). */
 enum store_result store_mbox_rename(struct store *, struct slice from, struct slice to);
-enum store_result store_mbox_delete(struct store *, struct slice inside);	/* children stay */
+enum store_result store_mbox_delete(struct store *, struct slice inside);	/* children stay; INBOX too: STORE_LIMIT */
 enum store_result store_subscribe(struct store *, struct slice inside, bool on);
 
 /* ---- a session's view of a mailbox: a few numbers ---- */

@@ -15,6 +15,7 @@
 #include "ipc.h"
 #include "log.h"
 #include "lot.h"
+#include "mime/mime.h"
 #include "worker.h"
 
 #define DELIVER_MAX	64	/* as in the table of keys */
@@ -208,6 +209,8 @@ children_start(struct parent *p, struct site *site)
 {
 	family.parent = p;
 	family.site = site;
+	/* Before any worker is born and confined: they all share the tables. */
+	mime_charset_preload();
 	commit_start();
 	for (size_t i = 0; i < site->conf.lots; i++)
 		lot_start(&family.lots[i], i);

@@ -19,7 +19,7 @@
 #include "log.h"
 #include "sandbox.h"
 
-#define LOT_TICK_S	10	/* how often idle workers are looked over */
+#define LOT_TICK_S	5	/* how often idle workers are looked over */
 
 struct opener {
 	struct event	 ev;
@@ -218,6 +218,14 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		lot_worker_trim(l);
 }
 
+static void
+on_more(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	lot_worker_more(arg);
+}
+
 static struct event *
 lot_event(struct lot *l, int fd, short what, event_callback_fn fn)
 {
@@ -254,6 +262,7 @@ lot_init(struct lot *l, const struct lot_arg *a, int chan)
 	l->notify_ev = lot_event(l, a->site->notify.recv_fds[a->index], EV_READ | EV_PERSIST, on_notify);
 	l->term_ev = lot_event(l, SIGTERM, EV_SIGNAL | EV_PERSIST, on_stop);
 	l->tick_ev = lot_event(l, -1, EV_PERSIST, on_tick);
+	l->more_ev = lot_event(l, -1, 0, on_more);
 	l->drain_ev = lot_event(l, -1, 0, on_stop);
 	l->stop_ev = lot_event(l, -1, 0, on_too_late);
 	event_add(l->listen_ev, NULL);

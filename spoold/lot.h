@@ -19,7 +19,8 @@
 #define LOT_STOP_MS		8000	/* sessions have so long to say BYE when the daemon stops */
 #define LOT_OPENER_MS		5000
 #define LOT_DRAIN_WAKE_MS	5000	/* the next generation does not tell us of changes: look ourselves */
-#define LOT_IDLE_WORKER_MS	60000	/* a worker above workers_min that had nothing to do for so long ends */
+#define LOT_MORE_MS		10	/* somebody waited so long although lingering workers were hurried: one more worker */
+#define LOT_IDLE_WORKER_MS	10000	/* a worker above workers_min that had nothing to do for so long ends */
 
 /* Parent and lot over the lot's channel. */
 enum lot_verb {
@@ -59,7 +60,7 @@ struct lot_worker {
 struct lot {
 	const struct site	*site;
 	struct event_base	*base;
-	struct event		*listen_ev, *chan_ev, *notify_ev, *term_ev, *tick_ev, *drain_ev, *stop_ev;
+	struct event		*listen_ev, *chan_ev, *notify_ev, *term_ev, *tick_ev, *drain_ev, *stop_ev, *more_ev;
 	size_t			 index;
 	int			 chan;		/* -1 once the parent went on without us */
 	struct users		 users;
@@ -106,8 +107,10 @@ void	lot_session_log_all(struct lot *);
 
 /* A worker's socketpair from the parent; -1: it could not be had. */
 void	lot_worker_add(struct lot *, int fd);
-/* Gives waiting sessions to idle workers, asks for more workers, hurries those that linger. */
+/* Gives waiting sessions to idle workers, hurries those that linger, and after LOT_MORE_MS asks for more. */
 void	lot_worker_pump(struct lot *);
+/* LOT_MORE_MS are over: asks for a worker for each session that still waits. */
+void	lot_worker_more(struct lot *);
 /* Makes sure there are workers_min. */
 void	lot_worker_fill(struct lot *);
 /* No worker of the old epoch takes another session. */

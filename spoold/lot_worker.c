@@ -212,20 +212,27 @@ lot_worker_pump(struct lot *l)
 	}
 	if (l->ready == NULL)
 		return;
-	while (l->nwanted < l->nready && l->nworkers + l->nwanted < l->site->conf.workers_max) {
-		size_t before = l->nwanted;
-
-		worker_want(l);
-		if (l->nwanted == before)
-			break;
-	}
 	worker_hurry_all(l);
+	if (!evtimer_pending(l->more_ev, NULL))
+		evtimer_add(l->more_ev, &(struct timeval){.tv_usec = LOT_MORE_MS * 1000});
 	/* Without a parent there will never be another worker. */
 	while (l->ready != NULL && l->nworkers == 0 && l->chan < 0) {
 		struct lot_session *s = ready_pop(l);
 
 		s->where = LOT_SERVED;
 		lot_session_lost(l, s, "no worker left");
+	}
+}
+
+void
+lot_worker_more(struct lot *l)
+{
+	while (l->nwanted < l->nready && l->nworkers + l->nwanted < l->site->conf.workers_max) {
+		size_t before = l->nwanted;
+
+		worker_want(l);
+		if (l->nwanted == before)
+			break;
 	}
 }
 

@@ -231,7 +231,8 @@ is_quiet(struct imap *im)
 		imap_bye(im, "drain", "The server stops, please connect again");
 		return false;
 	}
-	return session_should_park(s) && !s->is_dead;
+	/* One that idles has said that it will be quiet: no lingering. */
+	return (im->is_idling || session_should_park(s)) && !s->is_dead;
 }
 
 static enum session_end

@@ -94,6 +94,8 @@ class Suite:
         if self.proc and self.proc.poll() is None:
             self.proc.send_signal(signal.SIGTERM)
             self.proc.wait(120)
+        if self.proc:
+            self.out.close()
         self.proc = None
 
     def close(self):

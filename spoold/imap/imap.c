@@ -231,8 +231,10 @@ is_quiet(struct imap *im)
 		imap_bye(im, "drain", "The server stops, please connect again");
 		return false;
 	}
-	/* One that idles has said that it will be quiet: no lingering. */
-	return (im->is_idling || session_should_park(s)) && !s->is_dead;
+	/* One that idles has said that it will be quiet: no lingering. But what woke it may be DONE, not read yet. */
+	if (im->is_idling)
+		return session_fill(s, 0) == 0;
+	return session_should_park(s) && !s->is_dead;
 }
 
 static enum session_end

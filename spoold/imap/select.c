@@ -49,7 +49,8 @@ selected_tell(struct imap *im)
 			session_puts(s, " ");
 			session_write(s, im->keywords[i].p, im->keywords[i].n);
 		}
-		session_puts(s, " \\*)] Flags are kept\r\n");
+		/* "\*": there is room for new keywords (RFC 3501 7.1). */
+		session_puts(s, im->nkeywords < STORE_KEYWORDS_MAX ? " \\*)] Flags are kept\r\n" : ")] Flags are kept\r\n");
 	}
 	session_putf(s, "* OK [UIDVALIDITY %u] UIDs are valid\r\n* OK [UIDNEXT %u] Predicted next UID\r\n",
 	    im->view.uidvalidity, im->view.uidnext);

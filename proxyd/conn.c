@@ -300,7 +300,9 @@ read_in(struct conn *c, short *want_out)
 		*want_out |= EV_WRITE;
 		return false;
 	case TLS_END:
-		conn_done(c, "client_end");
+		/* It may only have closed its half: while a login is being answered, the relay or the next look here sees to it. */
+		if (c->exchange == 0 && c->failure_at_ms == 0)
+			conn_done(c, "client_end");
 		return false;
 	case TLS_FAIL:
 		conn_done(c, "client_lost");

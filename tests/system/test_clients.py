@@ -486,6 +486,22 @@ def idle_and_delivery(suite):
     c.close()
 
 
+def keywords(suite):
+    """New ones are promised (PERMANENTFLAGS with \\*) only while there is room for them."""
+    c = client(suite, "user00000")
+    c.append("INBOX", message(1))
+    c.cmd("SELECT INBOX")
+    for i in range(0, 128, 16):
+        assert any(x.startswith(b"PERMANENTFLAGS") and x.endswith(b" \\*)") for x in c.codes), c.codes
+        c.cmd("STORE 1 +FLAGS (%s)" % " ".join(f"k{k}" for k in range(i, i + 16)))
+        c.codes = []
+        c.cmd("SELECT INBOX")
+    assert any(x.startswith(b"PERMANENTFLAGS") and x.endswith(b" k127)") for x in c.codes), c.codes
+    c.cmd("STORE 1 +FLAGS (k128)", "NO")
+    c.cmd("STORE 1 -FLAGS (k3)")
+    c.close()
+
+
 def pop_raw(suite, user, data, timeout=30):
     s = socket.create_connection(("127.0.0.1", suite.port(10110)), timeout)
     s.sendall(b"USER %s\r\nPASS twinspool\r\n" % user.encode() + data)
@@ -653,6 +669,17 @@ def rude_clients(suite):
     except ConnectionError:
         pass
     x.close()
+    # half closed before the login was answered
+    ask = {10143: (b"a LOGIN alice twinspool\r\nb LOGOUT\r\n", b"b OK"), 10110: (b"USER alice\r\nPASS twinspool\r\nSTAT\r\nQUIT\r\n", b"+OK bye")}
+    for port, (data, want) in ask.items():
+        s = socket.create_connection(("127.0.0.1", suite.port(port)), 20)
+        s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+        out = b""
+        while got := s.recv(65536):
+            out += got
+        assert want in out, out
+        s.close()
     # as many of one user as may have a worker at once, and more, that do not read: others are served, and in the end all
     stuck = []
     for _ in range(20):
@@ -743,5 +770,5 @@ def tools(suite):
 
 
 if __name__ == "__main__":
-    sys.exit(main(Suite(), [grammar, literals, pipelining, structure, search, model, idle_and_delivery, pop3, big_mailbox, killed_worker,
+    sys.exit(main(Suite(users=1), [grammar, literals, pipelining, structure, search, model, idle_and_delivery, keywords, pop3, big_mailbox, killed_worker,
                             rude_clients, tools]))

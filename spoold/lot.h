@@ -12,6 +12,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
+#include "address.h"
 #include "site.h"
 #include "users.h"
 #include "work.h"
@@ -20,6 +21,7 @@
 #define LOT_OPENER_MS		5000
 #define LOT_DRAIN_WAKE_MS	5000	/* the next generation does not tell us of changes: look ourselves */
 #define LOT_MORE_MS		10	/* somebody waited so long although lingering workers were hurried: one more worker */
+#define LOT_SUSPECTS		16	/* users whose worker died, remembered until their next turn; of more the oldest is forgotten */
 #define LOT_IDLE_WORKER_MS	10000	/* a worker above workers_min that had nothing to do for so long ends */
 
 /* Parent and lot over the lot's channel. */
@@ -71,6 +73,8 @@ struct lot {
 	size_t			 nready;
 	struct lot_worker	*workers;	/* workers_max slots */
 	size_t			 nworkers, nidle, nwanted;
+	char			 suspects[LOT_SUSPECTS][USER_MAX_BYTES + 1];	/* "": none; also users without a session */
+	size_t			 next_suspect;
 	bool			 is_draining, is_stopping;
 };
 

@@ -44,14 +44,33 @@ worker_drop(struct lot *l, struct lot_worker *w)
 	l->nworkers--;
 }
 
+/* LMDB falls over a damaged page: what killed one worker would kill the next one. */
+static void
+suspect_add(struct lot *l, const struct user *u)
+{
+	memcpy(l->suspects[l->next_suspect], u->name, u->n + 1u);
+	l->next_suspect = (l->next_suspect + 1) % LOT_SUSPECTS;
+}
+
+static char *
+suspect_find(struct lot *l, const struct user *u)
+{
+	for (size_t i = 0; i < LOT_SUSPECTS; i++)
+		if (strcmp(l->suspects[i], u->name) == 0)
+			return l->suspects[i];
+	return NULL;
+}
+
 static void
 worker_lost(struct lot *l, struct lot_worker *w, const char *why)
 {
 	struct lot_session *s = w->session;
 
 	worker_drop(l, w);
-	if (s != NULL)
+	if (s != NULL) {
+		suspect_add(l, s->user);
 		lot_session_lost(l, s, why);
+	}
 	lot_worker_fill(l);
 }
 
@@ -158,13 +177,19 @@ worker_give(struct lot_worker *w, struct lot_session *s)
 	struct work work = {.id = s->id, .why = (enum session_why)s->why, .has_lock = s->lock_fd >= 0,
 	    .open = {s->blob, s->open_n}, .state = {s->blob + s->open_n, s->state_n},
 	    .unread = {s->blob + s->open_n + s->state_n, s->unread_n}};
+	char *suspect = suspect_find(w->lot, s->user);
 	int fds[2] = {s->fd, s->lock_fd};
 
 	if (b.cap == 0)
 		b = buf_make(IPC_MSG_MAX_BYTES);
 	buf_clear(&b);
+	work.is_suspect = suspect != NULL;
 	work_pack(&b, &work);
-	return pack_ok(&b) && ipc_send(w->fd, buf_slice(&b), fds, s->lock_fd >= 0 ? 2 : 1) == 0;
+	if (!pack_ok(&b) || ipc_send(w->fd, buf_slice(&b), fds, s->lock_fd >= 0 ? 2 : 1) != 0)
+		return false;
+	if (suspect != NULL)
+		suspect[0] = '\0';
+	return true;
 }
 
 static void

@@ -348,7 +348,8 @@ user_make(const struct store_host *host, struct slice user, const char *partitio
 	r = store_create(&at, user);
 	if (r != STORE_OK)
 		return r;
-	if (store_open(&at, user, &st) != FOUND)
+	/* Not by the copy: what is open stays open, with its host, after we return. */
+	if (store_open(host, user, &st) != FOUND)
 		return STORE_TEMP;
 	r = user_mailboxes(st, user);
 	store_close(st);
@@ -380,8 +381,11 @@ user_place_locked(const struct store_host *host, struct slice user)
 	case FOUND:
 		break;
 	}
-	if (place_is_half(host, user))
+	if (place_is_half(host, user)) {
+		/* Whoever began it may have died of the index, and a delivery worker has nobody who remembers. */
+		store_discard_index(host, user);
 		return user_make(host, user, partition);
+	}
 	if (store_open(host, user, &st) != FOUND)
 		return STORE_TEMP;
 	a = arena_make(ARENA_BYTES);

@@ -11,6 +11,7 @@ work_pack(struct buf *b, const struct work *w)
 	pack_u64(b, w->id);
 	pack_u8(b, (uint8_t)w->why);
 	pack_u8(b, w->has_lock);
+	pack_u8(b, w->is_suspect);
 	pack_str(b, w->open);
 	pack_str(b, w->state);
 	pack_str(b, w->unread);
@@ -19,18 +20,20 @@ work_pack(struct buf *b, const struct work *w)
 bool
 work_unpack(struct unpack *u, struct work *out)
 {
-	uint8_t why, has_lock;
+	uint8_t why, has_lock, is_suspect;
 
 	out->id = unpack_u64(u);
 	why = unpack_u8(u);
 	has_lock = unpack_u8(u);
+	is_suspect = unpack_u8(u);
 	out->open = unpack_str(u);
 	out->state = unpack_str(u);
 	out->unread = unpack_str(u);
-	if (!unpack_end(u) || why > SESSION_DRAIN || has_lock > 1)
+	if (!unpack_end(u) || why > SESSION_DRAIN || has_lock > 1 || is_suspect > 1)
 		return false;
 	out->why = (enum session_why)why;
 	out->has_lock = has_lock == 1;
+	out->is_suspect = is_suspect == 1;
 	return out->state.n <= SESSION_STATE_MAX_BYTES && out->unread.n <= SESSION_UNREAD_MAX_BYTES;
 }
 

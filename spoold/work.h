@@ -22,6 +22,7 @@ struct work {
 	uint64_t	 id;		/* the session's, for ever */
 	enum session_why why;
 	bool		 has_lock;
+	bool		 is_suspect;	/* the user's last worker died: the index is made anew first */
 	struct slice	 open;		/* open record, as sessopen_pack made it */
 	struct slice	 state, unread;
 };

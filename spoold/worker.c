@@ -82,6 +82,10 @@ serve(struct worker *w, const struct work *work, int fd, int lock_fd)
 	if (!sessopen_unpack(work->open, &s.who) || buf_add_slice(&s.in, work->unread) != 0 ||
 	    buf_add_slice(&s.state, work->state) != 0)
 		DIE(EXIT_TEMP, "bug.worker", log_str("why", "the lot's record"));
+	if (work->is_suspect) {
+		store_drop_cached();	/* it may be open here */
+		store_discard_index(&w->host, s.who.user);
+	}
 	end = run(&s);
 	give_back(w, work, &s, end);
 	session_free(&s);

@@ -315,7 +315,7 @@ store_discard_index(const struct store_host *host, struct slice user)
 	    (fd = path_claim(tmp)) < 0)
 		return;
 	if (rename(path, tmp) == 0) {
-		LOG("warn.index.discarded", log_slice("user", user));
+		LOG("index.discarded", log_slice("user", user));
 		path_remove(tmp);
 	}
 	close(fd);

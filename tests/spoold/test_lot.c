@@ -474,6 +474,35 @@ test_dead_worker(void **state)
 	close(worker_give());		/* it asks for another */
 }
 
+/* The next worker that this user's session goes to hears of it, once, and no other user's. */
+static void
+test_suspect(void **state)
+{
+	static const struct { const char *user; bool is_suspect; } rows[] =
+	    {{"bob", false}, {"alicex", false}, {"alice", true}, {"alice", false}};
+	struct work w;
+	int worker, fd;
+
+	(void)state;
+	lot_start(1);
+	worker = worker_give();
+	fd = session_open("alice");
+	assert_false(expect_work(worker, SESSION_NEW).is_suspect);
+	close(worker);
+	wait_log("session.end", 1);
+	close(fd);
+	worker = worker_give();
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		fd = session_open(rows[i].user);
+		w = expect_work(worker, SESSION_NEW);
+		if (w.is_suspect != rows[i].is_suspect)
+			fail_msg("row %zu: %s: %d", i, rows[i].user, w.is_suspect);
+		worker_close(worker, w.id);
+		close(fd);
+	}
+	close(worker);
+}
+
 /* A POP3 session's lock descriptor is kept while it is parked, and closed with it. */
 static void
 test_lock(void **state)
@@ -691,6 +720,7 @@ test_kill_worker(void **state)
 	close(fd);
 	close(other);
 	wait_log("warn.session.lost sid=s1", 1);
+	wait_log("index.discarded user=alice", 1);
 	spoold_stop();
 }
 
@@ -710,6 +740,7 @@ main(void)
 		ROW(test_forged),
 		ROW(test_largest_state),
 		ROW(test_dead_worker),
+		ROW(test_suspect),
 		ROW(test_lock),
 		ROW(test_stop),
 		ROW(test_drain),

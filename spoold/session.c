@@ -209,7 +209,7 @@ session_send_file(struct session *s, int fd, uint64_t offset, uint64_t n)
 }
 
 bool
-session_should_park(struct session *s)
+session_should_park(struct session *s, int linger_ms)
 {
 	struct pollfd p[2] = {{.fd = s->fd, .events = POLLIN}, {.fd = env.lot_fd, .events = POLLIN}};
 	int n;
@@ -218,7 +218,7 @@ session_should_park(struct session *s)
 		return true;
 	if (s->in.n > 0)
 		return false;
-	while ((n = poll(p, 2, SESSION_LINGER_MS)) < 0 && errno == EINTR)
+	while ((n = poll(p, 2, linger_ms)) < 0 && errno == EINTR)
 		continue;
 	return n <= 0 || p[0].revents == 0;
 }

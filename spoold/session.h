@@ -66,9 +66,10 @@ int	session_flush(struct session *);
 int	session_send_file(struct session *, int fd, uint64_t offset, uint64_t n);
 /*
  * True when the worker should give the session back: nothing unread, and either somebody waits for a
- * worker or the client was quiet for the linger time. Call it between commands; it waits (polls) itself.
+ * worker or the client was quiet for the linger time (SESSION_LINGER_MS; 0 for one that said it would be quiet). Call it between
+ * commands; it waits (polls) itself.
  */
-bool	session_should_park(struct session *);
+bool	session_should_park(struct session *, int linger_ms);
 /* Tells every lot that this user's spool changed (after the change was committed). */
 void	session_spool_changed(struct session *, struct slice user);
 

@@ -1,0 +1,99 @@
+"""A small ext4 with a journal in a file, for tests that fill a disk or cut its power. Needs root and loop mounts."""
+import atexit
+import fcntl
+import os
+import struct
+import subprocess
+import tempfile
+import time
+
+from suite import Skip
+
+# linux/fs.h: _IOR('X', 125, __u32); ext4 knows it as EXT4_IOC_SHUTDOWN
+FS_SHUTDOWN = 0x8004587D
+NOLOGFLUSH = 2
+
+
+class LoopFs:
+    def __init__(self, megabytes):
+        if os.geteuid() != 0:
+            raise Skip("needs root")
+        self.dir = tempfile.mkdtemp(prefix="tsloop.", dir="/tmp")
+        os.chmod(self.dir, 0o755)
+        self.image, self.at = self.dir + "/image", self.dir + "/fs"
+        self.is_mounted = False
+        os.mkdir(self.at)
+        atexit.register(self.close)
+        with open(self.image, "wb") as f:
+            f.truncate(megabytes << 20)
+        try:
+            self.run("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "has_journal", "-E", "lazy_itable_init=0", self.image)
+            self.mount()
+        except (FileNotFoundError, subprocess.CalledProcessError) as e:
+            self.close()
+            raise Skip(f"no loop-mounted ext4 here: {e}")
+        os.chmod(self.at, 0o755)
+
+    @staticmethod
+    def run(*argv):
+        env = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
+
+    def mount(self):
+        self.run("mount", "-o", "loop", self.image, self.at)
+        self.is_mounted = True
+
+    def remount(self, how):
+        self.run("mount", "-o", "remount," + how, self.at)
+
+    def umount(self):
+        """Waits for those who are just dying."""
+        for i in range(100):
+            try:
+                self.run("umount", self.at)
+                self.is_mounted = False
+                return
+            except subprocess.CalledProcessError:
+                if i == 99:
+                    raise
+                time.sleep(0.1)
+
+    def cut_power(self):
+        """From here on nothing more reaches the image: what the page cache and the open transaction hold is gone."""
+        fd = os.open(self.at, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, FS_SHUTDOWN, struct.pack("I", NOLOGFLUSH))
+        finally:
+            os.close(fd)
+
+    def free(self):
+        v = os.statvfs(self.at)
+        return v.f_bavail * v.f_frsize
+
+    def fill(self, leave):
+        """Leaves that many bytes free; the name of the file that takes the rest."""
+        name = f"{self.at}/filler.{len(os.listdir(self.at))}.{time.time_ns()}"
+        with open(name, "wb", buffering=0) as f:
+            try:
+                want = self.free() - leave
+                if want > 0:
+                    os.posix_fallocate(f.fileno(), 0, want)
+                while leave == 0:
+                    f.seek(0, 2)
+                    f.write(b"x" * 4096)
+            except OSError:
+                pass
+        return name
+
+    def close(self):
+        if self.is_mounted:
+            try:
+                self.umount()
+            except subprocess.CalledProcessError:
+                subprocess.run(["umount", "-l", self.at], check=False)
+                self.is_mounted = False
+        for path, remove in ((self.at, os.rmdir), (self.image, os.unlink), (self.dir, os.rmdir)):
+            try:
+                remove(path)
+            except OSError:
+                pass

@@ -232,9 +232,7 @@ is_quiet(struct imap *im)
 		return false;
 	}
 	/* One that idles has said that it will be quiet: no lingering. But what woke it may be DONE, not read yet. */
-	if (im->is_idling)
-		return session_fill(s, 0) == 0;
-	return session_should_park(s) && !s->is_dead;
+	return session_should_park(s, im->is_idling ? 0 : SESSION_LINGER_MS) && !s->is_dead;
 }
 
 static enum session_end

@@ -164,7 +164,7 @@ serve(struct pop3 *p)
 		lines_run(p);
 		if (p->is_over || s->is_dead)
 			return SESSION_CLOSE;
-		if (session_should_park(s)) {
+		if (session_should_park(s, SESSION_LINGER_MS)) {
 			if (s->is_dead)
 				return SESSION_CLOSE;
 			if (state_pack(p))

@@ -149,7 +149,7 @@ test_peer_gone(void **state)
 	assert_int_equal(session_flush(&s), -1);
 	assert_true(s.is_dead);
 	assert_int_equal(session_send_file(&s, lot[0], 0, 1), -1);
-	assert_true(session_should_park(&s));
+	assert_true(session_should_park(&s, SESSION_LINGER_MS));
 }
 
 static void
@@ -177,19 +177,19 @@ test_should_park(void **state)
 
 	(void)state;
 	begin = mono_ms();
-	assert_true(session_should_park(&s));		/* quiet */
+	assert_true(session_should_park(&s, SESSION_LINGER_MS));		/* quiet */
 	assert_true(mono_ms() - begin >= SESSION_LINGER_MS);
 	assert_int_equal(send(peer, "x", 1, 0), 1);
-	assert_false(session_should_park(&s));		/* input came */
+	assert_false(session_should_park(&s, SESSION_LINGER_MS));		/* input came */
 	assert_int_equal(session_fill(&s, 0), 1);
-	assert_false(session_should_park(&s));		/* unread */
+	assert_false(session_should_park(&s, SESSION_LINGER_MS));		/* unread */
 	buf_clear(&s.in);
 	assert_int_equal(send(lot[1], "\2", 1, 0), 1);
 	begin = mono_ms();
-	assert_true(session_should_park(&s));		/* somebody waits: no linger */
+	assert_true(session_should_park(&s, SESSION_LINGER_MS));		/* somebody waits: no linger */
 	assert_true(mono_ms() - begin < SESSION_LINGER_MS);
 	assert_int_equal(send(peer, "x", 1, 0), 1);
-	assert_false(session_should_park(&s));		/* but input goes first */
+	assert_false(session_should_park(&s, SESSION_LINGER_MS));		/* but input goes first */
 }
 
 static void

@@ -8,7 +8,6 @@ DESTDIR	=
 CC	= cc
 B	= build
 O	= $(B)/o
-O	= $(B)/o
 VERSION	= 0.1
 
 DAEMONS	= proxyd relayd lmtpd spoold rotated mupdated
@@ -155,6 +154,7 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)/etc/twinspool $(DESTDIR)$(PREFIX)/share/twinspool
 	install -m 0755 $(addprefix $(B)/,$(DAEMONS)) $(PROGS) $(DESTDIR)$(PREFIX)/sbin
 	for n in 5 7 8; do install -m 0644 man/*.$$n $(DESTDIR)$(PREFIX)/share/man/man$$n; done
+	for p in rotatectl redundantcat; do ln -sf rotated.8 $(DESTDIR)$(PREFIX)/share/man/man8/$$p.8; done
 	for f in conf/*.conf conf/*.table; do \
 		[ -e $(DESTDIR)/etc/twinspool/$${f##*/} ] || install -m 0644 $$f $(DESTDIR)/etc/twinspool; \
 	done

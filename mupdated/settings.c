@@ -29,7 +29,7 @@ const struct conf_key config_keys[] = {
 	    "Users that may log in over TCP."},
 	{"sasldb_path", CONF_PATH, "/etc/sasldb2", 1, 4000, "", AT(sasldb_path),
 	    "Password database of Cyrus SASL."},
-	{"realm", CONF_STR, "", 0, 255, "", AT(realm),
+	{"realm", CONF_STR, "example.test", 0, 255, "", AT(realm),
 	    "SASL realm of the admins; empty: the host's name."},
 	{"plaintext_login", CONF_BOOL, "no", 0, 0, "", AT(plaintext_login),
 	    "Whether PLAIN is offered, which shows the password to whoever can read the connection."},

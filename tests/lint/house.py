@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("TS_BUILD", "build"))
@@ -81,24 +82,117 @@ def pages():
     return bad
 
 
+def event_keys():
+    """The keys of each event, as far as they stand in the call itself, are on its page."""
+    page = {m[1]: set(re.findall(r"[a-z0-9_]+", m[2])) for m in re.finditer(
+        r"^\.It Ic (\S+)\n((?:(?!\.It ).*\n)*)", open(f"{TOP}/man/twinspool-log.5").read(), re.M)}
+    bad = []
+    for room in DAEMONS + ["lib"]:
+        for p in sources(room):
+            for event, rest in re.findall(r'\b(?:LOG|DIE)\((?:[A-Z_]+,\s*)?"([a-z0-9_.]+)"(.*?)\);\n', open(p).read(), re.S):
+                keys = set(re.findall(r'\blog_[a-z0-9]+\(\s*"([a-z0-9_]+)"', rest))
+                bad += [f"{p}: {event} has {k}, which twinspool-log(5) does not say" for k in
+                        sorted(keys - page.get(event, keys) - {"errno"})]
+    return bad
+
+
+def in_force(d, path):
+    """What DAEMON -d prints with that file: {key: value}."""
+    p = subprocess.run([f"{BUILD}/{d}", "-d", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if p.returncode:
+        return None
+    return {k.strip(): v.strip() for k, v in (line.split("=", 1) for line in p.stdout.splitlines() if " =" in line)}
+
+
+def plain(value):
+    """A value as -d prints it: bytes without k, m, g."""
+    m = re.fullmatch(r"(\d+)([kmg])", value)
+    return str(int(m[1]) << {"k": 10, "m": 20, "g": 30}[m[2]]) if m else value
+
+
+def default_of(text):
+    """The default that a key's paragraph in DAEMON.conf(5) states ("Default: x.", "The default is x.", "default x,"), or None."""
+    text = re.sub(r"^\.(?:Dq|Pa|Ic|Sq) ", "", text, flags=re.M).replace("\n", " ")
+    if re.search(r"(?i)\bempty, the default\b|\bno change, which is the default\b", text):
+        return ""
+    m = re.search(r"(?i)\bdefault(?: is|:)? (.+?)(?: ?[.,;:](?= |$)| \(|$)", text)
+    return None if m is None else "" if m[1] in ("empty", "none") else m[1].strip("\u201c\u201d ")
+
+
 def configuration():
-    """What -d prints with an empty file, conf/DAEMON.conf and DAEMON.conf(5) agree on keys and defaults."""
+    """The table (-d with an empty file), conf/DAEMON.conf and DAEMON.conf(5) agree on keys and defaults."""
     bad = []
     for d in DAEMONS:
         conf = open(f"{TOP}/conf/{d}.conf").read()
-        p = subprocess.run([f"{BUILD}/{d}", "-d", "-c", f"{TOP}/conf/{d}.conf"], stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True)
-        if p.returncode:
-            bad.append(f"{d} -d: {p.stdout}")
+        table = in_force(d, "/dev/null")
+        if table is None or in_force(d, f"{TOP}/conf/{d}.conf") is None:
+            bad.append(f"{d} -d fails with an empty file or with conf/{d}.conf")
             continue
-        table = dict(l.split(" =", 1) for l in p.stdout.splitlines() if " =" in l)
-        table = {k.strip(): v.strip() for k, v in table.items()}
         filed = dict(re.findall(r"^#?([a-z][a-z0-9_]*) =[ \t]*(.*)$", conf, re.M))
-        page = set(re.findall(r"^\.It Ic ([a-z0-9_]+)", open(f"{TOP}/man/{d}.conf.5").read(), re.M))
+        paragraphs = dict(re.findall(r"^\.It Ic ([a-z0-9_]+)\n((?:(?!\.It |\.El).*\n)*)",
+                                     open(f"{TOP}/man/{d}.conf.5").read(), re.M))
+        page = set(paragraphs)
+        bad += [f"conf/{d}.conf says {k} = {filed[k]}, {d} -d {v}" for k, v in table.items()
+                if plain(filed.get(k, v)) != v]
+        for k, v in table.items():
+            said = default_of(paragraphs.get(k, ""))
+            if k in paragraphs and said is None:
+                bad.append(f"{d}.conf(5) states no default of {k}")
+            elif k in paragraphs and plain(said) != v:
+                bad.append(f"{d}.conf(5) says that {k} is {said}, {d} -d {v}")
         bad += [f"conf/{d}.conf lacks {k}" for k in table if k not in filed]
         bad += [f"conf/{d}.conf has {k}, which {d} does not know" for k in filed if k not in table]
         bad += [f"{d}.conf(5) lacks {k}" for k in table if k not in page]
         bad += [f"{d}.conf(5) has {k}, which {d} does not know" for k in page if k not in table]
+    return bad
+
+
+def options():
+    """-n and -d of every daemon, and status 100 with file:line for a file that is wrong."""
+    bad = []
+    with tempfile.TemporaryDirectory() as tmp:
+        wrong = f"{tmp}/wrong.conf"
+        for d in DAEMONS:
+            for text, line in (("# nothing\nno_such_key = 1\n", 2), ("what is this\n", 1), ("hostname = a\nhostname = b\n", 2)):
+                if d == "rotated":
+                    text = text.replace("hostname", "user").replace("= a", "= 1:1")
+                with open(wrong, "w") as f:
+                    f.write(text)
+                for option in "-n", "-d":
+                    p = subprocess.run([f"{BUILD}/{d}", option, "-c", wrong], stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, text=True)
+                    if p.returncode != 100 or p.stdout or f"fatal.conf at={wrong}:{line} " not in p.stderr:
+                        bad.append(f"{d} {option}: status {p.returncode}, {p.stderr.strip()} for {text!r}")
+            p = subprocess.run([f"{BUILD}/{d}", "-x"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            if p.returncode != 100 or "fatal.usage" not in p.stderr:
+                bad.append(f"{d} -x: status {p.returncode}, {p.stderr.strip()}")
+    return bad
+
+
+def examples():
+    """The commands of the EXAMPLES of pages of section 7 name files, programs, targets and keys that exist."""
+    programs = set(DAEMONS) | {os.path.basename(p)[5:-2] for p in glob.glob(f"{TOP}/*/prog_*.c")}
+    bad = []
+    for page in "twinspool.7", "twinspool-security.7":
+        text = open(f"{TOP}/man/{page}").read().split(".Sh EXAMPLES")[1].split(".Sh ")[0]
+        shown = "\n".join(re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", text, re.M | re.S)).replace("\\e", "\\")
+        made = set(re.findall(r"-(?:keyout|out) (/\S+?)\)?(?=\s)", shown))
+        for path in set(re.findall(r"/(?:usr/share|etc)/(?:twinspool|sv)/[^\s;)'\"]*", shown)) - made:
+            local = re.sub(r"^/etc/sv/|^/usr/share/twinspool/sv/", "sv/", path.replace("$d", DAEMONS[0]))
+            local = re.sub(r"^/etc/twinspool/|^/usr/share/twinspool/", "", local)
+            if not glob.glob(f"{TOP}/conf/{local}"):
+                bad.append(f"{page}: {path} is not installed")
+        for target in re.findall(r"\bmake ([a-z-]+)", shown):
+            if not re.search(rf"^{target}:", open(f"{TOP}/Makefile").read(), re.M):
+                bad.append(f"{page}: make has no target {target}")
+        for word in re.findall(r"^for d in (.*); do", shown, re.M):
+            bad += [f"{page}: there is no {w}" for w in word.split() if w not in DAEMONS]
+        for word in re.findall(r"^((?:rotat|redundant|relay|lmtp|spool|mupdat|proxy)\w*) (?!=)", shown, re.M):
+            if word not in programs:
+                bad.append(f"{page}: there is no program {word}")
+        for d, lines in re.findall(r"^cat >>/etc/twinspool/(\w+)\.conf <<END\n(.*?)^END", shown, re.M | re.S):
+            known = in_force(d, "/dev/null") or {}
+            bad += [f"{page}: {d} has no key {k}" for k in re.findall(r"^(\w+) =", lines, re.M) if k not in known]
     return bad
 
 
@@ -122,6 +216,9 @@ if __name__ == "__main__":
     verdict("log events and twinspool-log(5) agree", events())
     verdict("manual pages are clean and complete", pages())
     verdict("configuration tables, files and pages agree", configuration())
+    verdict("the keys of log events are on the page", event_keys())
+    verdict("options of the daemons, and a configuration that is wrong", options())
+    verdict("what the EXAMPLES name exists", examples())
     verdict("format strings are checked", formats())
     verdict("clang compiles it without a warning", clang())
     sys.exit(1 if N[1] else 0)

@@ -195,6 +195,43 @@ test_new_user(void **state)
 	assert_int_equal(count_in("map", "ACTIVATE "), 6);
 }
 
+/* Descriptors of this process on files of that name. */
+static size_t
+count_open(const char *name)
+{
+	char link[64], target[PATH_MAX];
+	size_t n = 0;
+
+	for (int fd = 0; fd < 1024; fd++) {
+		ssize_t len;
+
+		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		len = readlink(link, target, sizeof(target) - 1);
+		if (len < (ssize_t)strlen(name))
+			continue;
+		target[len] = '\0';
+		n += strcmp(target + len - strlen(name), name) == 0;
+	}
+	return n;
+}
+
+/* An index open twice in a process loses LMDB's locks when one of them is closed. */
+static void
+test_opened_once(void **state)
+{
+	struct store *a, *b;
+
+	(void)state;
+	server_start();
+	assert_int_equal(place_user(&host, SLICE("once")), STORE_OK);
+	assert_int_equal(store_open(&host, SLICE("once"), &a), FOUND);
+	assert_int_equal(store_open(&host, SLICE("once"), &b), FOUND);
+	assert_ptr_equal(a, b);
+	assert_int_equal(count_open("/once/lock.mdb"), 1);
+	store_close(a);
+	store_close(b);
+}
+
 static void
 test_without_map(void **state)
 {
@@ -373,7 +410,7 @@ main(void)
 #define ROW(t)	cmocka_unit_test_setup_teardown(t, place_setup, place_teardown)
 	const struct CMUnitTest tests[] = {
 		ROW(test_new_user),
-		ROW(test_without_map),
+		ROW(test_opened_once), ROW(test_without_map),
 		ROW(test_elsewhere),
 		ROW(test_reserved),
 		ROW(test_empty_spool),

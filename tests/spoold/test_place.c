@@ -142,6 +142,7 @@ place_setup(void **state)
 static int
 place_teardown(void **state)
 {
+	store_drop_cached();	/* the next test has other directories */
 	if (server_pid > 0) {
 		kill(server_pid, SIGKILL);
 		waitpid(server_pid, NULL, 0);

@@ -2,6 +2,7 @@
 import atexit
 import fcntl
 import os
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -40,11 +41,18 @@ class LoopFs:
         subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
 
     def mount(self):
-        self.run("mount", "-o", "loop", self.image, self.at)
+        self.run("mount", "-o", "loop,errors=remount-ro", self.image, self.at)
         self.is_mounted = True
 
-    def remount(self, how):
-        self.run("mount", "-o", "remount," + how, self.at)
+    def break_it(self):
+        """The kernel finds an error in it and turns it read-only, as with a failing disk."""
+        dev = os.stat(self.at).st_dev
+        name = os.path.basename(os.path.realpath(f"/sys/dev/block/{os.major(dev)}:{os.minor(dev)}"))
+        try:
+            with open(f"/sys/fs/ext4/{name}/trigger_fs_error", "w") as f:
+                f.write("1")
+        except OSError as e:
+            raise Skip(f"no way to turn it read-only while it is in use: {e}")
 
     def umount(self):
         """Waits for those who are just dying."""
@@ -92,8 +100,5 @@ class LoopFs:
             except subprocess.CalledProcessError:
                 subprocess.run(["umount", "-l", self.at], check=False)
                 self.is_mounted = False
-        for path, remove in ((self.at, os.rmdir), (self.image, os.unlink), (self.dir, os.rmdir)):
-            try:
-                remove(path)
-            except OSError:
-                pass
+        if not os.path.ismount(self.at):
+            shutil.rmtree(self.dir, ignore_errors=True)

@@ -1,8 +1,9 @@
 /*
  * Appending to the redundant spool of the day. The records of a batch go out in few large writes;
  * after a short write whatever is not whole is written again from its beginning (a torn record is
- * skipped by readers, its checksum fails). The header's checksum begins from the day's salt, which
- * only rotated and we know. The descriptor is append-only: there is no going back.
+ * skipped by readers, its checksum fails). So it is after the committer of the generation before us
+ * wrote in between: a record says where it begins. The header's checksum begins from the day's salt,
+ * which only rotated and we know. The descriptor is append-only: there is no going back.
  */
 #include <errno.h>
 #include <sys/stat.h>
@@ -20,11 +21,13 @@ struct writer {
 	struct buf		 stage;		/* made, not yet written */
 	struct buf		 extra;
 	uint64_t		 at;		/* where stage begins in the file */
+	uint64_t		 sure;		/* up to here the file holds what we meant, where we meant it */
 };
 
 static int
 writer_flush(struct writer *w)
 {
+	struct stat st;
 	ssize_t n;
 
 	if (w->stage.n == 0)
@@ -32,9 +35,12 @@ writer_flush(struct writer *w)
 	w->day->is_dirty = true;
 	while ((n = write(w->day->fd, w->stage.p, w->stage.n)) < 0 && errno == EINTR)
 		continue;
-	if (n < 0 || (size_t)n < w->stage.n)
+	if (n < 0 || fstat(w->day->fd, &st) != 0 || (uint64_t)st.st_size != w->at + (uint64_t)n)
 		return -1;
-	w->at += w->stage.n;
+	w->sure = w->at + (uint64_t)n;
+	if ((size_t)n < w->stage.n)
+		return -1;
+	w->at = w->sure;
 	buf_clear(&w->stage);
 	return 0;
 }
@@ -134,7 +140,7 @@ writer_resume(struct writer *w)
 	buf_clear(&w->stage);
 	if (fstat(w->day->fd, &st) != 0)
 		return -1;
-	w->at = (uint64_t)st.st_size;
+	w->at = w->sure = (uint64_t)st.st_size;
 	return 0;
 }
 
@@ -142,6 +148,7 @@ void
 commit_write(struct commit_part *part, struct commit_request *first)
 {
 	static struct writer w;	/* keeps its buffers */
+	uint64_t sure;
 	int tries = 0;
 
 	w.day = part->day;
@@ -153,8 +160,9 @@ commit_write(struct commit_part *part, struct commit_request *first)
 		if (!is_bad && writer_flush(&w) == 0)
 			break;
 		/* Those that are whole in the file are done; the first that is not is begun again. */
+		sure = w.sure;
 		if (writer_resume(&w) == 0)
-			for (; q != last && q->end <= w.at; q = q->write_next)
+			for (; q != last && q->end <= sure; q = q->write_next)
 				tries = 0;
 		if (q != NULL && ++tries == WRITE_TRIES) {
 			LOG("warn.redundant.write", log_str("partition", part->name), log_str("day", part->day->day),

@@ -5,10 +5,26 @@
 #include "spoold_run.h"
 
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "commit.h"
 
 static struct site site;
+static int meddle;		/* so many writes to the redundant file find another's bytes in front of them */
+
+/* Instead of libc's: another committer that appends to the same file just before us. */
+ssize_t
+write(int fd, const void *p, size_t n)
+{
+	struct stat st;
+
+	if (meddle > 0 && fd > 2 && (fcntl(fd, F_GETFL) & O_APPEND) != 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+		meddle--;
+		(void)!syscall(SYS_write, fd, "of another committer", 20);
+	}
+	return syscall(SYS_write, fd, p, n);
+}
+
 static pid_t commit_pid;
 static int parent_fd = -1, worker_fd = -1, log_fd = -1;
 
@@ -302,6 +318,36 @@ test_short_write(void **state)
 	assert_int_equal(records_in("redundant/default.2026-01-02", types, sizeof(types)), 1);
 }
 
+/* Two generations append to the same file: a record that is not where it says is written again. */
+static void
+test_two_committers(void **state)
+{
+	static char all[1 << 16];
+	struct request r;
+	struct record t = {0}, h;
+	uint32_t salt;
+	size_t need, size;
+	int fd;
+
+	(void)state;
+	rotated_start();
+	meddle = 2;
+	commit_begin(false, 0);
+	meddle = 0;
+	r = message_request(1, "written between\r\n");
+	request_send(&r, &log_fd, 1);
+	assert_int_equal(result_next(1), COMMIT_OK);
+	fd = open(in_dir("redundant/default.2026-01-01"), O_RDONLY | O_CLOEXEC);
+	size = (size_t)read(fd, all, sizeof(all));
+	close(fd);
+	assert_int_equal(count_in("redundant/default.2026-01-01", "written between"), 3);
+	assert_int_equal(record_parse_salt((struct slice){all, size}, &salt, &need), PARSE_OK);
+	assert_int_equal(record_parse_trailer((struct slice){all + size - RECORD_TRAILER_BYTES, RECORD_TRAILER_BYTES}, salt, &t),
+	    PARSE_OK);
+	assert_int_equal(record_parse_head((struct slice){all + t.start, size - t.start}, salt, &h, &need), PARSE_OK);
+	assert_int_equal(t.start + record_bytes(&h), size);
+}
+
 /* lmtpd is answered by the committer itself, also when the worker is gone. */
 static void
 test_answers(void **state)
@@ -433,6 +479,7 @@ main(void)
 		ROW(test_refused),
 		ROW(test_nonsense),
 		ROW(test_short_write),
+		ROW(test_two_committers),
 		ROW(test_answers),
 		ROW(test_stop),
 		ROW(test_drain),

@@ -343,10 +343,10 @@ fill_checkpoint(void *arg, int fd, struct checkpoint_mark *mark)
 		errno = rc > 0 ? rc : EIO;
 		return -1;
 	}
-	/* Segments before the highest were synced when it was begun. */
+	/* Segments before the highest were synced when it was begun. Not by write_fd: spool.c says why. */
 	if (spool_follow(ix->spool) != 0)
 		return -1;
-	return fdatasync(ix->spool->write_fd);
+	return fdatasync(ix->spool->read_fd);
 }
 
 void

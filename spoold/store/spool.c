@@ -213,13 +213,16 @@ read_tail(struct spool *s, uint64_t size, uint32_t *epoch_out, bool *sealed_out)
 	return PARSE_OK;
 }
 
-/* Goes on in a new segment: what this one holds is synced first, and gives back what was preallocated. */
+/*
+ * Goes on in a new segment: what this one holds is synced first, and gives back what was preallocated. Not
+ * by write_fd: the committer has that open file too, and Linux tells each only once that a write failed.
+ */
 static enum store_result
 roll(struct spool *s)
 {
 	struct numbers n = {s->host->epoch, s->next_uid, s->next_modseq};
 
-	if (fdatasync(s->write_fd) != 0)
+	if (fdatasync(s->read_fd) != 0)
 		return fail(s, "sync");
 	if (ftruncate(s->write_fd, (off_t)s->at) != 0)
 		return fail(s, "truncate");

@@ -50,9 +50,16 @@ write(int fd, const void *p, size_t n)
 	return syscall(SYS_write, fd, p, n);
 }
 
+static ino_t	watched;	/* a log */
+static int	synced_by[4];	/* how often it was, by access mode of the descriptor */
+
 int
 fdatasync(int fd)
 {
+	struct stat st;
+
+	if (watched != 0 && fstat(fd, &st) == 0 && st.st_ino == watched)
+		synced_by[fcntl(fd, F_GETFL) & O_ACCMODE]++;
 	return is_due() ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
@@ -175,6 +182,31 @@ do_create(struct fixture *f, struct store *s, const unsigned char *id)
 	(void)id;
 	snprintf(name, sizeof(name), "user.alice.m%u", ++f->serial);
 	return store_mbox_create(s, slice_of(name), USE_NONE, made);
+}
+
+/* The open file that deliveries hand to the committer: nobody else may take its news of a failed write. */
+static void
+test_sync_takes_no_news(void **state)
+{
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s;
+	struct stat st;
+
+	(void)state;
+	fx_make(&f);
+	s = fx_alice(&f, id);
+	assert_int_equal(fx_deliver(&f, SLICE(""), 100, NULL), STORE_OK);
+	assert_int_equal(stat(fx_path(&f, f.active, "log.000001"), &st), 0);
+	watched = st.st_ino;
+	f.host.segment_max_bytes = 1;
+	assert_int_equal(fx_deliver(&f, SLICE(""), 100, NULL), STORE_OK);
+	assert_int_equal(stat(fx_path(&f, f.active, "log.000002"), &st), 0);
+	watched = 0;
+	assert_int_equal(synced_by[O_RDONLY], 1);
+	assert_int_equal(synced_by[O_WRONLY], 0);
+	store_close(s);
+	fx_free(&f);
 }
 
 static void
@@ -360,6 +392,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nth_call),
+		cmocka_unit_test(test_sync_takes_no_news),
 		cmocka_unit_test(test_create_spool),
 		cmocka_unit_test(test_open_and_epoch),
 		cmocka_unit_test(test_full_disk),

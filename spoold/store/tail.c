@@ -1,7 +1,7 @@
 /*
  * The end of a log that was not left by an orderly append of this epoch: a torn tail, or an older
  * epoch's. Called by spool_lock alone, with the lock. A tail is cut only when it was written in this
- * epoch, else the fence goes after what is there; and the fence takes the numbers so far on that none a
+ * epoch and not to its end, else the fence goes after what is there; and the fence takes the numbers so far on that none a
  * client may have seen and the disk has forgotten is ever given out again.
  */
 #include <errno.h>
@@ -16,6 +16,7 @@
 /* For every epoch passed: more than one epoch can give out without a sync in between. */
 #define FENCE_UIDS	65536U
 #define FENCE_MODSEQS	(1ULL << 32)
+#define TRAILER_MAGIC	"TST1 "
 
 static enum store_result
 fail(const struct spool *s, const char *step)
@@ -66,6 +67,46 @@ scan_tail(struct spool *s, uint32_t segment, uint64_t at, bool with_bodies, stru
 	return got == SCAN_END ? 0 : -1;
 }
 
+/* With the numbers n so far: as far on as for so many epochs. */
+static enum store_result
+fence_append(struct spool *s, const struct numbers *n, uint64_t passed, uint64_t size)
+{
+	struct record fence = {.type = RECORD_FENCE, .date_ms = now_ms()};
+	enum store_result r;
+
+	s->at = size;
+	s->next_modseq = n->next_modseq + passed * FENCE_MODSEQS;
+	s->next_uid = passed * FENCE_UIDS > UID_LAST - n->next_uid ? UID_LAST : n->next_uid + (uint32_t)passed * FENCE_UIDS;
+	r = spool_append(s, &fence, 1, NULL);
+	if (r == STORE_OK)
+		LOG("store.fence", log_str("user", s->user), log_u64("epoch", s->host->epoch), log_u64("passed", passed),
+		    log_u64("next_uid", s->next_uid), log_u64("next_modseq", s->next_modseq));
+	return r;
+}
+
+/*
+ * Was the record at that place written to its end, and damaged after? Then a client may have seen it, and
+ * indexes go on behind it. One of its two lines still says so.
+ */
+static bool
+is_complete(const struct spool *s, uint64_t at, uint64_t size)
+{
+	struct buf b = buf_make(RECORD_HEADER_BYTES + RECORD_EXTRA_MAX_BYTES);
+	size_t n = size - at < b.cap ? (size_t)(size - at) : b.cap, need;
+	char magic[sizeof(TRAILER_MAGIC) - 1];
+	struct record r;
+	bool is = false;
+
+	if (size - at >= RECORD_TRAILER_BYTES &&
+	    pread(s->read_fd, magic, sizeof(magic), (off_t)(size - RECORD_TRAILER_BYTES)) == (ssize_t)sizeof(magic))
+		is = memcmp(magic, TRAILER_MAGIC, sizeof(magic)) == 0;
+	if (!is && pread(s->read_fd, buf_room(&b, n), n, (off_t)at) == (ssize_t)n)
+		is = record_parse_head((struct slice){b.p, n}, s->head.salt, &r, &need) == PARSE_OK &&
+		    record_bytes(&r) <= size - at;
+	buf_free(&b);
+	return is;
+}
+
 enum store_result
 tail_repair(struct spool *s, uint64_t size)
 {
@@ -82,6 +123,8 @@ tail_repair(struct spool *s, uint64_t size)
 	}
 	if (n.epoch < s->host->epoch)
 		return tail_fence(s, size);
+	if (is_complete(s, end, size))
+		return fence_append(s, &n, 1, size);
 	if (ftruncate(s->write_fd, (off_t)end) != 0)
 		return fail(s, "truncate");
 	LOG("store.cut", log_str("user", s->user), log_u64("segment", s->head.number), log_u64("offset", end),
@@ -112,9 +155,7 @@ tail_fence(struct spool *s, uint64_t size)
 {
 	struct checkpoint_mark mark = {.segment = 1};
 	struct numbers n = {0};
-	struct record fence = {.type = RECORD_FENCE, .date_ms = now_ms()};
-	uint64_t end, passed;
-	enum store_result r;
+	uint64_t end;
 
 	if (checkpoint_read(s->dir_fd, s->user, &mark) == FOUND && mark.segment <= s->head.number)
 		n = mark.numbers;
@@ -128,13 +169,5 @@ tail_fence(struct spool *s, uint64_t size)
 		errno = ESTALE;
 		return fail(s, "epoch");
 	}
-	passed = s->host->epoch - n.epoch;
-	s->at = size;
-	s->next_modseq = n.next_modseq + passed * FENCE_MODSEQS;
-	s->next_uid = passed * FENCE_UIDS > UID_LAST - n.next_uid ? UID_LAST : n.next_uid + (uint32_t)passed * FENCE_UIDS;
-	r = spool_append(s, &fence, 1, NULL);
-	if (r == STORE_OK)
-		LOG("store.fence", log_str("user", s->user), log_u64("epoch", s->host->epoch), log_u64("passed", passed),
-		    log_u64("next_uid", s->next_uid), log_u64("next_modseq", s->next_modseq));
-	return r;
+	return fence_append(s, &n, s->host->epoch - n.epoch, size);
 }

@@ -524,12 +524,66 @@ test_sealed(void **state)
 	fx_free(&f);
 }
 
+/*
+ * The last record was written whole and is damaged after, in the same epoch: it is not a torn one. Its UID
+ * is never given again, and what comes after it is seen by an index that had applied it.
+ */
+static void
+test_damaged_last(void **state)
+{
+	static const struct { const char *name; uint64_t from_end; bool is_read_again; } rows[] = {
+		{"trailer's checksum", 2, false},
+		{"trailer's magic", RECORD_TRAILER_BYTES, false},
+		{"trailer, in a process that starts", 2, true},
+		{"trailer's magic, in a process that starts", RECORD_TRAILER_BYTES, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct fixture f;
+		unsigned char id[16];
+		struct store_placed before, after;
+		struct arena a = arena_make(1 << 16);
+		struct mbox_info m;
+		struct store *s;
+		uint64_t bytes;
+		int fd;
+
+		fx_make(&f);
+		s = fx_alice(&f, id);
+		fx_deliver_n(&f, 2);
+		assert_int_equal(fx_deliver(&f, SLICE(""), 100, &before), STORE_OK);
+		assert_int_equal(store_mbox_by_name(s, INBOX, &a, &m), STORE_OK);
+		bytes = fx_log_bytes(&f, "log.000001");
+		fd = open(fx_path(&f, f.active, "log.000001"), O_WRONLY | O_CLOEXEC);
+		assert_int_equal(pwrite(fd, "~", 1, (off_t)(bytes - rows[i].from_end)), 1);
+		close(fd);
+		if (rows[i].is_read_again) {
+			store_close(s);
+			store_drop_cached();
+		}
+		assert_int_equal(fx_deliver(&f, SLICE(""), 100, &after), STORE_OK);
+		if (after.uid <= before.uid || after.modseq <= before.modseq || fx_log_bytes(&f, "log.000001") <= bytes)
+			fail_msg("%s: uid %u after %u, modseq %llu after %llu", rows[i].name, after.uid, before.uid,
+			    (unsigned long long)after.modseq, (unsigned long long)before.modseq);
+		if (rows[i].is_read_again)
+			s = fx_open(&f);
+		assert_int_equal(store_mbox_by_name(s, INBOX, &a, &m), STORE_OK);
+		if (m.exists != 4 || m.uidnext != after.uid + 1)
+			fail_msg("%s: %u messages, uidnext %u", rows[i].name, m.exists, m.uidnext);
+		store_close(s);
+		arena_free(&a);
+		fx_free(&f);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_torn_tail),
 		cmocka_unit_test(test_torn_tail_old_epoch),
+		cmocka_unit_test(test_damaged_last),
 		cmocka_unit_test(test_epochs),
 		cmocka_unit_test(test_fence_after_checkpoint),
 		cmocka_unit_test(test_flipped_bits),

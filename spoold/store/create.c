@@ -30,8 +30,14 @@ store_create(const struct store_host *host, struct slice user)
 
 	if (!user_is_valid(user))
 		return STORE_LIMIT;
-	if (found != ABSENT)
-		return found == FOUND ? STORE_OK : STORE_TEMP;
+	if (found == LOOKUP_TEMP)
+		return STORE_TEMP;
+	if (found == FOUND) {
+		/* Who made it may have died between the rename and the sync. */
+		if (path_user(host->active_dir, partition, "", user, path) != 0 || path_sync_parent(path) != 0)
+			return fail(user, "sync");
+		return STORE_OK;
+	}
 	if (path_user(host->active_dir, host->partition, "", user, path) != 0 ||
 	    path_user(host->active_dir, host->partition, "~", user, tmp) != 0 ||
 	    path_make_parents(host->active_dir, host->partition, user) != 0)

@@ -377,6 +377,8 @@ on_synced(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	commit_thread_ack((int)fd);
 	commit_batch_done(c);
+	if (c->is_over)
+		event_base_loopbreak(c->base);
 	commit_end_if_idle(c);
 	event_active(c->batch_ev, 0, 0);
 }
@@ -472,7 +474,7 @@ on_chan(evutil_socket_t fd, short what, void *arg)
 	else if (msg[0] == COMMIT_CHAN_FAILED && !c->is_syncing)
 		event_base_loopbreak(c->base);
 	else if (msg[0] == COMMIT_CHAN_FAILED)
-		c->is_stopping = true;
+		c->is_over = true;	/* not when the last worker has gone: until then nothing would be accepted */
 }
 
 static struct event *

@@ -112,7 +112,7 @@ struct commit {
 	struct commit_request	*batch;		/* being synced */
 	size_t			 held_bytes, held_fds, held_fds_max;
 	uint32_t		 dirty;		/* partitions with changes nobody waits for, since their last sync began */
-	bool			 is_syncing, is_due, is_ready, is_draining, is_stopping, is_last, is_full, is_failed;
+	bool			 is_syncing, is_due, is_ready, is_draining, is_stopping, is_last, is_full, is_failed, is_over;
 	struct commit_job	 jobs[COMMIT_JOBS_MAX];
 	size_t			 njobs;
 };

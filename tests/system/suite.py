@@ -355,7 +355,7 @@ def children(pid):
         for t in os.listdir(f"/proc/{pid}/task"):
             out += [int(p) for p in open(f"/proc/{pid}/task/{t}/children").read().split()]
         return out
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
 
 

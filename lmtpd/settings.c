@@ -25,7 +25,7 @@ const struct conf_key config_keys[] = {
 	    "The socket of spoold that takes deliveries."},
 	{"spoold_connections", CONF_UINT, "2", 1, 64, "", AT(spoold_connections),
 	    "Connections to spoold of each process."},
-	{"hop_timeout_s", CONF_UINT, "180", 1, 600, "s", AT(hop_timeout_s),
+	{"hop_timeout_s", CONF_UINT, "150", 1, 600, "s", AT(hop_timeout_s),
 	    "How long spoold may take for a message; then its recipients are deferred."},
 	{"processes", CONF_UINT, "2", 1, 64, "", AT(processes), "Network processes."},
 	{"connections_max", CONF_UINT, "500", 1, 10000, "", AT(connections_max), "Sessions of each process."},

@@ -25,7 +25,7 @@ struct req {
 	TAILQ_ENTRY(req)	 all, queue;
 	uint32_t		 number;
 	struct conn		*conn;		/* sent there; NULL: waits */
-	int64_t			 deadline_ms, wait_until_ms;
+	int64_t			 sent_ms, deadline_ms, wait_until_ms;
 	struct buf		 packed;	/* while it waits; of a check always */
 	int			 fd;		/* not owned */
 	size_t			 nrcpts, nleft;	/* of a delivery; a check has 0, 1 */
@@ -41,6 +41,7 @@ struct conn {
 	int			 fd;		/* owned; -1: none */
 	struct event		*read, *write;	/* owned */
 	size_t			 open;		/* requests sent and not answered */
+	int64_t			 heard_ms;	/* when it last said anything */
 	bool			 is_full;
 };
 
@@ -172,6 +173,7 @@ req_send(struct spool *p, struct req *r, struct slice msg)
 		if (ipc_send(c->fd, msg, &r->fd, r->fd >= 0 ? 1 : 0) == 0) {
 			TAILQ_REMOVE(&p->waiting, r, queue);
 			r->conn = c;
+			r->sent_ms = mono_ms();
 			c->open++;
 			return true;
 		}
@@ -256,6 +258,7 @@ conn_on_read(evutil_socket_t fd, short what, void *arg)
 			return;
 		}
 		ipc_close_fds(fds, nfds);
+		c->heard_ms = mono_ms();
 		u = unpack_make(p->in, (size_t)n);
 		verb = unpack_u8(&u);
 		if (verb == DELIVERY_CHECKED)
@@ -278,6 +281,21 @@ conn_on_write(evutil_socket_t fd, short what, void *arg)
 	spool_flush(c->spool);
 }
 
+/*
+ * A request is too late. Where nothing at all was heard as long as it was open, the process at the other end hangs:
+ * another connection may reach one that does not.
+ */
+static void
+req_late(struct spool *p, struct req *r)
+{
+	struct conn	*c = r->conn;
+	bool		 is_silent = c != NULL && c->heard_ms < r->sent_ms;
+
+	req_fail(p, r, 451, "4.4.2 the spool service did not answer in time");
+	if (is_silent)
+		conn_lost(c, "silent");
+}
+
 /* Timeouts, and a word to the parent where a connection is missing. */
 static void
 spool_on_tick(evutil_socket_t fd, short what, void *arg)
@@ -290,10 +308,12 @@ spool_on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	for (r = TAILQ_FIRST(&p->all); r != NULL; r = next) {
 		next = TAILQ_NEXT(r, all);
-		if (r->conn == NULL && now >= r->wait_until_ms)
+		if (r->conn == NULL && now >= r->wait_until_ms) {
 			req_fail(p, r, 451, "4.3.0 the spool service cannot be reached");
-		else if (now >= r->deadline_ms)
-			req_fail(p, r, 451, "4.4.2 the spool service did not answer in time");
+		} else if (now >= r->deadline_ms) {
+			req_late(p, r);
+			next = TAILQ_FIRST(&p->all);	/* the connection's others may have ended with it */
+		}
 	}
 	spool_flush(p);
 	for (size_t i = 0; i < p->conf.nconns; i++) {

@@ -301,6 +301,53 @@ test_no_answer(void **state)
 	close(fd);
 }
 
+/* A process that hangs: its connection is given up, but not one that answered somebody meanwhile. */
+static void
+test_silent(void **state)
+{
+	int		silent, other;
+	struct got	a;
+
+	(void)state;
+	start(10000, 400);
+	silent = connect_one();
+	submit(-1, 100);
+	(void)hear(silent);
+	work(200);
+	spool_check(spool, false, SLICE("alice"), on_checked, (void *)7);
+	a = hear(silent);
+	assert_int_equal(a.verb, DELIVERY_CHECK);
+	assert_int_equal(asked, 2);
+	other = connect_one();
+	work(500);
+	for (size_t i = 0; i < RCPTS; i++)
+		expect(i, 1, 451);
+	assert_true(asked > 2);
+	a = hear(silent);
+	assert_int_equal(a.verb, 0);	/* closed */
+	/* What can be asked twice went on elsewhere; this one speaks, though not of everything. */
+	a = hear(other);
+	assert_int_equal(a.verb, DELIVERY_CHECK);
+	finish();
+	close(silent);
+	close(other);
+	start(10000, 400);
+	other = connect_one();
+	silent = connect_one();
+	asked = 0;
+	submit(-1, 100);
+	a = hear(other);
+	work(200);
+	say_done(other, a.req, 0, 250);
+	work(500);
+	expect(0, 1, 250);
+	expect(1, 1, 451);
+	assert_int_equal(asked, 0);
+	finish();
+	close(silent);
+	close(other);
+}
+
 static void
 test_nonsense(void **state)
 {
@@ -369,6 +416,7 @@ main(void)
 		cmocka_unit_test(test_connection_dies),
 		cmocka_unit_test(test_no_connection),
 		cmocka_unit_test(test_no_answer),
+		cmocka_unit_test(test_silent),
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_full_socket),
 		cmocka_unit_test(test_end),

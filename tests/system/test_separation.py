@@ -95,6 +95,57 @@ def secrets_not_readable(suite):
             assert readable == (uid in may[name]), f"uid {uid} {'can' if readable else 'cannot'} read {name} {path}"
 
 
+def descriptors(suite):
+    """What a captured process would find open: nothing that is another's."""
+    m = suite.imap("alice")
+    m.select("INBOX")
+    p = suite.pop3("bob")
+    may = {	# files by kind; sockets and pipes are looked at below
+        "proxyd/net": r"^$", "proxyd/auth": r"^$", "proxyd/key": r"^$", "proxyd/login": r"/map/(data|lock)\.mdb$",
+        "lmtpd/net": r"/tmp/lmtpd$|/tmp/lmtpd/#\d+ \(deleted\)$", "relayd/net": r"/tmp/relayd$|/tmp/relayd/#\d+ \(deleted\)$",
+        "relayd/route": r"/map/(data|lock)\.mdb$", "mupdated/net": r"^$", "mupdated/map": r"/map/(data\.mdb|lock\.mdb|writer\.lock)$",
+        "spoold/lot": r"/active/default/lock$|/index/default/[0-9a-f]+/~pop3-[a-z]+$",
+        "spoold/worker": r"/(active|index)/default/", "spoold/deliver": r"/(active|index)/default/",
+        "spoold/commit": r"/active/default(/lock)?$|/active/default/[0-9a-f]{2}/[^/]+/log\.\d+$|/redundant/[^/]+/default\.log$", "rotated/days": r"/spool/redundant",
+    }
+    holders = {}
+    for pid, kind in suite.pids().items():
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                what = os.readlink(f"/proc/{pid}/fd/{fd}")
+            except FileNotFoundError:
+                continue
+            if what.startswith("socket:"):
+                holders.setdefault(what, {})[pid] = kind
+            elif kind not in ROOT_PARENTS and what.startswith("/") and not what.startswith(("/dev/null", "/memfd:")):
+                assert re.search(may[kind], what), f"{kind} holds {what}"
+        if kind not in ROOT_PARENTS:
+            limits = open(f"/proc/{pid}/limits").read()
+            assert re.search(r"Max core file size +0 +0 ", limits), kind
+            assert status(pid, "CapBnd") == status(pid, "CapPrm") or os.getuid() != 0, kind
+    # A socket that children share is a listener, or belongs to one kind on each side; channels are a child's own.
+    names = {l.split()[6]: (l.split()[7] if len(l.split()) > 7 else "") for l in open("/proc/net/unix").read().splitlines()[1:]}
+    tcp = {l.split()[9] for f in ("tcp", "tcp6") for l in open("/proc/net/" + f).read().splitlines()[1:] if l.split()[3] == "0A"}
+    for what, who in holders.items():
+        kinds = sorted({k for k in who.values() if k not in ROOT_PARENTS})
+        inode = what[8:-1]
+        if len([k for k in who.values() if k not in ROOT_PARENTS]) < 2 or inode in tcp or names.get(inode):
+            continue
+        # The pipe to the lots into which all who change spools write.
+        assert set(kinds) <= {"spoold/worker", "spoold/deliver", "spoold/commit", "spoold/lot"}, (what, kinds)
+    m.logout()
+    p.quit()
+
+
+def groups_are_listed(suite):
+    if os.getuid() != 0:
+        raise Skip("needs root")
+    want = {"proxyd/auth": "64802 64860", "proxyd/login": "64802 64860", "relayd/route": "64822 64860", "mupdated/map": "64860 64861"}
+    for pid, kind in suite.pids().items():
+        if kind not in ROOT_PARENTS:
+            assert status(pid, "Groups").strip() == want.get(kind, str(WANT[kind][0])), (kind, status(pid, "Groups"))
+
+
 def no_parser_has_the_map_open(suite):
     for pid, kind in suite.pids().items():
         if kind in ("proxyd/net", "lmtpd/net", "relayd/net", "mupdated/net"):
@@ -146,5 +197,5 @@ def broken_configuration_is_refused(suite):
 
 
 if __name__ == "__main__":
-    sys.exit(main(Suite(), [everything_runs, confined, uids, roots, secrets_not_readable, no_parser_has_the_map_open,
-                            reload_keeps_sessions, broken_configuration_is_refused]))
+    sys.exit(main(Suite(), [everything_runs, confined, uids, roots, secrets_not_readable, descriptors, groups_are_listed,
+                            no_parser_has_the_map_open, reload_keeps_sessions, broken_configuration_is_refused]))

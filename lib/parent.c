@@ -19,6 +19,7 @@
 #define PARENT_RESTART_MS	100	/* first wait before a dead child is started again */
 #define PARENT_RESTART_MAX_MS	5000
 #define PARENT_STEADY_MS	10000	/* a child that lived so long was well */
+#define PARENT_TERM_AGAIN_MS	1000	/* SIGTERM once more: a child just born may have had nobody to hear it */
 #define PARENT_CHECK_MS		20000	/* longest run of our own -n before a reload */
 #define PARENT_MSGS		32	/* messages of one child before the others have their turn */
 #define PARENT_HOOKS_MAX	4
@@ -48,7 +49,7 @@ struct parent {
 	int64_t			 stop_ms;
 	struct child		*children;	/* owned */
 	struct keep		*keep;		/* owned */
-	struct event		*sigterm, *sigint, *sighup, *sigchld, *deadline, *check_deadline;
+	struct event		*sigterm, *sigint, *sighup, *sigchld, *deadline, *again, *check_deadline;
 	struct parent_hook	 hooks[PARENT_HOOKS_MAX];
 	size_t			 nhooks;
 	bool			 is_stopping;
@@ -499,6 +500,17 @@ parent_on_deadline(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+parent_on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct parent *p = arg;
+
+	(void)fd;
+	(void)what;
+	parent_kill_all(p, SIGTERM);
+	event_after(p->again, PARENT_TERM_AGAIN_MS);
+}
+
+static void
 parent_on_term(evutil_socket_t fd, short what, void *arg)
 {
 	struct parent *p = arg;
@@ -513,6 +525,7 @@ parent_on_term(evutil_socket_t fd, short what, void *arg)
 		event_del(c->restart);
 	parent_kill_all(p, SIGTERM);
 	event_after(p->deadline, p->stop_ms);
+	event_after(p->again, PARENT_TERM_AGAIN_MS);
 	parent_reap(p);
 }
 
@@ -537,7 +550,10 @@ struct parent *
 parent_make(char **argv, int64_t stop_ms)
 {
 	struct parent *p = parent_alloc(1, sizeof(*p));
+	const char *slash = strrchr(argv[0], '/');
 
+	/* After a re-execution it would be "exe". */
+	(void)prctl(PR_SET_NAME, slash == NULL ? argv[0] : slash + 1);
 	event_set_log_callback(parent_libevent_log);
 	if ((p->base = event_base_new()) == NULL)
 		DIE(EXIT_TEMP, "fatal.event", log_str("what", "base"));
@@ -551,6 +567,7 @@ parent_make(char **argv, int64_t stop_ms)
 	p->sighup = event_make(p, SIGHUP, EV_SIGNAL | EV_PERSIST, parent_on_hup, p);
 	p->sigchld = event_make(p, SIGCHLD, EV_SIGNAL | EV_PERSIST, parent_on_chld, p);
 	p->deadline = event_make(p, -1, 0, parent_on_deadline, p);
+	p->again = event_make(p, -1, 0, parent_on_again, p);
 	p->check_deadline = event_make(p, -1, 0, parent_on_check_late, p);
 	return p;
 }

@@ -62,7 +62,7 @@ user_locate(struct backend *b, const struct sessopen *who)
 		else if (!slice_is_nocase(host, slice_of(b->conf->hostname)))
 			fail = AUTH_ELSEWHERE;
 		if (fail != 0)
-			LOG("login.elsewhere", log_slice("sid", who->sid), log_slice("user", who->user),
+			LOG("warn.login.elsewhere", log_slice("sid", who->sid), log_slice("user", who->user),
 			    log_slice("location", e.location));
 		break;
 	case ABSENT:

@@ -84,7 +84,7 @@ fail(struct index *ix, int rc)
 
 	switch (rc) {
 	case MDB_MAP_FULL:
-		LOG("warn.index.full", log_str("user", user), log_str("raise", "map_bytes"),
+		LOG("warn.index.full", log_str("user", user), log_str("raise", "map_size"),
 		    log_u64("bytes", ix->spool->host->map_bytes));
 		break;
 	case ENOSPC:

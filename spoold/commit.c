@@ -276,7 +276,8 @@ on_client(evutil_socket_t fd, short what, void *arg)
 			commit_flow(c);
 			continue;
 		}
-		if (n != 0)
+		/* A worker that ended with something of ours unread resets the connection: an end like any other. */
+		if (n > 0 || (n < 0 && errno != ECONNRESET))
 			LOG("warn.commit.bad", log_i64("bytes", n));
 		client_gone(c, cl);
 		break;
@@ -429,8 +430,9 @@ on_term(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (!c->is_stopping)
+		evtimer_add(c->stop_ev, &tv);
 	c->is_stopping = true;
-	evtimer_add(c->stop_ev, &tv);
 	commit_end_if_idle(c);
 }
 

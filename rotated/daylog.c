@@ -139,7 +139,8 @@ log_prepare(int day_dir, const char *name, int fd, const char *partition, uint32
 		return -1;
 	}
 	if (st.st_size > 0) {
-		if (header_read(fd, salt_out, size_out) < 0)
+		/* Who made it may have died before it was synced, or its name. */
+		if (header_read(fd, salt_out, size_out) < 0 || fsync(fd) < 0 || fsync(day_dir) < 0)
 			return -1;
 	} else if (header_write(fd, partition, salt_out, size_out) < 0 || fsync(day_dir) < 0) {
 		/* A part of a header would make every later try begin another day. */
@@ -161,9 +162,9 @@ day_open(int dir, const struct day *day)
 int
 daylog_make_day(int dir, const struct day *day)
 {
-	if (mkdirat(dir, day->name, 0700) < 0)
-		return errno == EEXIST ? 0 : -1;
-	return fsync(dir);
+	if (mkdirat(dir, day->name, 0700) < 0 && errno != EEXIST)
+		return -1;
+	return fsync(dir);	/* also where it is there: who made it may have died before this */
 }
 
 int

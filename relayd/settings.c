@@ -20,7 +20,7 @@ const struct conf_key config_keys[] = {
 	{"recipient_delimiter", CONF_STR, "+", 0, 1, "", AT(recipient_delimiter),
 	    "What separates a user from a detail in a local part; empty: nothing does."},
 	{"hosts", CONF_LIST, "localhost=unix:/run/twinspool/lmtpd/lmtp", 1, 256, "", AT(hosts),
-	    "The lmtpd of each host of the location map: NAME=ADDR:PORT or NAME=unix:/PATH."},
+	    "The lmtpd of each host of the location map, by its hostname in spoold.conf: NAME=ADDR:PORT or NAME=unix:/PATH."},
 	{"placement", CONF_STR, "localhost", 1, 255, "", AT(placement),
 	    "The host where users get their mailboxes that the map does not know."},
 	{"next_hop", CONF_STR, "127.0.0.1:10587", 1, 255, "", AT(next_hop),
@@ -43,6 +43,6 @@ const struct conf_key config_keys[] = {
 	    "Root directory of the network processes, for their unlinked temporary files."},
 	{"net_user", CONF_USER, "", 0, 0, "", AT(net_user), "Who the network processes run as."},
 	{"route_user", CONF_USER, "", 0, 0, "", AT(route_user),
-	    "Who the route process runs as; needs the group that may write the map's lock file."},
+	    "Who the route process runs as; must be in the group of the location map (mupdated.conf's map_user)."},
 };
 const size_t config_nkeys = sizeof(config_keys) / sizeof(config_keys[0]);

@@ -1,5 +1,6 @@
 """kill -9 of every kind of process in the middle of a delivery run: what was acknowledged is readable, once, and in
 the redundant spool; what was not is sent again, as an MTA does; and the process is back."""
+import glob
 import os
 import queue
 import random
@@ -90,7 +91,6 @@ def check(suite, acked):
     lost = [i for i in acked if i not in seen]
     double = [i for i in acked if seen.get(i, 0) > 1]
     in_redundant = set()
-    import glob
     for log in glob.glob(f"{suite.base}/spool/redundant/*/*.log"):
         for x in re.finditer(rb"Message-ID: <k(\d+)@", open(log, "rb").read()):
             in_redundant.add(int(x.group(1)))
@@ -108,7 +108,8 @@ def kill_each_kind(suite):
     suite.expect(r"warn\.")
     kinds = sorted(set(suite.pids().values()))
     note("process kinds: " + ", ".join(kinds))
-    run = Run(suite, 2000, 0, pace=0.01)
+    run = Run(suite, 2000, NEXT["n"], pace=0.01)
+    NEXT["n"] += 2000
     kills = 0
     for kind in kinds:
         if run.left == 0:
@@ -132,7 +133,6 @@ def kill_each_kind(suite):
             time.sleep(0.05)
         time.sleep(0.1)
     run.wait(180)
-    NEXT["n"] = 2000
     n = check(suite, run.acked)
     note(f"{kills} kinds of process killed in turn; {len(run.acked)} acknowledged, {run.resent} sent again, {n} in the spools")
     assert kills == len(kinds), "the run ended before every kind was killed"
@@ -159,9 +159,37 @@ def kill_at_random(suite, seconds=20):
     note(f"{kills} kills at random moments; {len(run.acked)} acknowledged, {run.resent} sent again, {n} in the spools")
 
 
+def reload_under_load(suite):
+    """SIGHUP again and again: two committers append to the day's log, and every record in it can be read."""
+    suite.expect(r"warn\.")
+    run, first, hups = Run(suite, 2000, NEXT["n"], pace=0.01), NEXT["n"], 0
+    NEXT["n"] += 2000
+    while run.left > 100:
+        os.kill(int(open(f"{suite.base}/sv/spoold/supervise/pid").read()), signal.SIGHUP)
+        hups += 1
+        time.sleep(0.25)
+    run.wait(180)
+    check(suite, run.acked)
+    listed, missing = set(), 0
+    for log in glob.glob(f"{suite.base}/spool/redundant/*/*.log"):
+        p = subprocess.run([BUILD + "/redundantcat", log], stdout=subprocess.PIPE, text=True, check=True)
+        listed |= {tuple(l.split()[1:4:2]) for l in p.stdout.splitlines() if l.startswith("M ")}
+    for u in USERS:
+        m = suite.imap(u)
+        m.select("INBOX", readonly=True)
+        for d in m.uid("FETCH", "1:*", "(BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])")[1]:
+            x = re.search(rb"<k(\d+)@", d[1]) if isinstance(d, tuple) else None
+            if x and first <= int(x.group(1)) in run.acked:
+                missing += (u, re.search(rb"UID (\d+)", d[0]).group(1).decode()) not in listed
+        m.logout()
+    # of one that was sent again either copy may be the one that is kept
+    assert missing <= run.resent, f"{missing} records cannot be read, {run.resent} sent again"
+    note(f"{hups} reloads; {len(run.acked)} acknowledged, {run.resent} sent again, {len(listed)} redundant records read")
+
+
 if __name__ == "__main__":
     s = Suite()
-    tests = [kill_each_kind, kill_at_random]
+    tests = [reload_under_load, kill_each_kind, kill_at_random]
     if "--long" in sys.argv:
         def kill_for_long(suite):
             kill_at_random(suite, 600)

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "log.h"
 
@@ -31,7 +32,7 @@ static const int calls_base[] = {
 	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack),
 	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(restart_syscall), SCMP_SYS(alarm), SCMP_SYS(setitimer),
 	SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(gettid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid),
-	SCMP_SYS(getegid), SCMP_SYS(tgkill),	/* abort(3) */
+	SCMP_SYS(getegid),
 	SCMP_SYS(getrandom), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),
 	SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(futex), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity),
 	SCMP_SYS(getcpu), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(membarrier), SCMP_SYS(getrusage),
@@ -112,13 +113,14 @@ allow_values(scmp_filter_ctx ctx, int call, unsigned argument, const uint64_t *v
 	allow_values((ctx), (call), (argument), (const uint64_t[]){__VA_ARGS__},	\
 	    sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
 
-/* Everywhere: its own name, and its limits to read. */
+/* Everywhere: its own name, its limits to read, and signals to itself alone (abort(3)). */
 static void
 allow_self(scmp_filter_ctx ctx)
 {
 	ALLOW_VALUES(ctx, SCMP_SYS(prctl), 0, PR_SET_NAME, PR_GET_NAME);
 	allow_where(ctx, SCMP_SYS(prlimit64), 2, UINT64_MAX, 0);
 	allow_all(ctx, (const int[]){SCMP_SYS(getrlimit), END});
+	allow_where(ctx, SCMP_SYS(tgkill), 0, UINT32_MAX, (uint64_t)getpid());
 }
 
 static void

@@ -359,6 +359,19 @@ do_time(void)
 }
 
 static int
+do_signal_own(void)
+{
+	return syscall(SYS_tgkill, getpid(), gettid(), 0) < 0;
+}
+
+/* A captured process must not stop its brothers, whose user is the same. */
+static int
+do_signal_other(void)
+{
+	return syscall(SYS_tgkill, getppid(), getppid(), 0) < 0;
+}
+
+static int
 do_sendfile(void)
 {
 	off_t at = 0;
@@ -388,7 +401,9 @@ static const struct row {
 	{"append, sync", do_append, F | W}, {"lmdb", do_lmdb, F}, {"iconv", do_iconv, F}, {"inode flags", do_ioctl, F},
 	{"pwritev2", do_pwritev2, F}, {"copy range", do_copy_range, N | C | F},
 	{"executable map", do_exec_map, F}, {"executable again", do_exec_protect, F},
-	{"dumpable", do_dumpable, 0}, {"limits written", do_limit, 0}, {"ptrace", do_ptrace, 0}, {"io_uring", do_uring, 0},
+	{"dumpable", do_dumpable, 0}, {"limits written", do_limit, 0}, {"ptrace", do_ptrace, 0},
+	{"signal to itself", do_signal_own, ALL}, {"signal to another", do_signal_other, 0},
+	{"io_uring", do_uring, 0},
 };
 
 /* Wait status of a child that runs before (may be NULL) and then fn. */

@@ -19,7 +19,7 @@
 #define CONF_LIST_MAX		1024
 #define CONF_KEYS_MAX		64	/* twice what any daemon has */
 
-static const char *(*conf_check)(const void *conf, const char **key_out);
+static bool (*conf_check)(void *conf, struct conf_wrong *out);
 
 /* Where a value comes from, for the fault's line. */
 struct conf_from {
@@ -293,7 +293,7 @@ conf_load(const struct conf_key *keys, size_t nkeys, const char *path, void *out
 }
 
 void
-conf_check_with(const char *(*check)(const void *conf, const char **key_out))
+conf_check_with(bool (*check)(void *conf, struct conf_wrong *out))
 {
 	conf_check = check;
 }
@@ -341,21 +341,50 @@ conf_dump(const struct conf_key *keys, size_t nkeys, const void *conf)
 	fflush(stdout);
 }
 
+/* The uid of list's i-th user. NULL, or what is wrong. */
+static const char *
+conf_uid(const struct conf_list *names, size_t i, size_t cap, uid_t *out)
+{
+	const char *name = names->v[i];
+	struct passwd *pw;
+
+	if (i >= cap)
+		return "too many users";
+	if (conf_id(name, strlen(name), out))
+		return NULL;
+	errno = 0;
+	if ((pw = getpwnam(name)) == NULL)
+		return errno == 0 || errno == ENOENT ? "no such user" : "cannot look up the user";
+	*out = pw->pw_uid;
+	return NULL;
+}
+
+bool
+conf_check_users(const char *key, const struct conf_list *names, size_t cap, struct conf_wrong *out)
+{
+	uid_t uid;
+
+	for (size_t i = 0; i < names->n; i++) {
+		const char *why = conf_uid(names, i, cap, &uid);
+
+		if (why == NULL)
+			continue;
+		*out = (struct conf_wrong){key, names->v[i], why};
+		return false;
+	}
+	return true;
+}
+
 size_t
 conf_uids(const struct conf_list *names, uid_t *out, size_t cap)
 {
 	for (size_t i = 0; i < names->n; i++) {
-		const char *name = names->v[i];
-		struct passwd *pw;
+		uid_t uid;
+		const char *why = conf_uid(names, i, cap, &uid);
 
-		errno = 0;
-		if (i == cap)
-			DIE(EXIT_CONF, "fatal.conf", log_str("value", name), log_str("why", "too many users"));
-		if (conf_id(name, strlen(name), &out[i]))
-			continue;
-		if ((pw = getpwnam(name)) == NULL)
-			DIE(EXIT_CONF, "fatal.conf", log_str("value", name), log_str("why", "no such user"));
-		out[i] = pw->pw_uid;
+		if (why != NULL)
+			DIE(EXIT_CONF, "fatal.conf", log_str("value", names->v[i]), log_str("why", why));
+		out[i] = uid;
 	}
 	return names->n;
 }
@@ -408,11 +437,25 @@ dir_make(const char *path, uid_t uid, gid_t gid, mode_t mode)
 	return dir_own(at, uid, gid, mode, is_new);
 }
 
+static void
+conf_check_all(const char *file, void *conf)
+{
+	struct conf_wrong w = {.key = ""};
+
+	if (conf_check == NULL || conf_check(conf, &w))
+		return;
+	errno = 0;
+	if (w.value == NULL)
+		DIE(EXIT_CONF, "fatal.conf", log_str("at", file), log_str("key", w.key), log_str("why", w.why));
+	DIE(EXIT_CONF, "fatal.conf", log_str("at", file), log_str("key", w.key), log_str("value", w.value),
+	    log_str("why", w.why));
+}
+
 void
 conf_main(int argc, char **argv, const char *daemon, const struct conf_key *keys, size_t nkeys, void *out)
 {
 	char path[256];
-	const char *file = path, *key = "", *why;
+	const char *file = path;
 	bool is_check = false, is_dump = false;
 	int c;
 
@@ -443,10 +486,9 @@ conf_main(int argc, char **argv, const char *daemon, const struct conf_key *keys
 		DIE(EXIT_CONF, "fatal.usage", log_str("why", "usage: [-c file] [-dnV]"));
 	}
 	conf_load(keys, nkeys, file, out);
-	if (conf_check != NULL && (why = conf_check(out, &key)) != NULL) {
-		errno = 0;
-		DIE(EXIT_CONF, "fatal.conf", log_str("at", file), log_str("key", key), log_str("why", why));
-	}
+	/* What is in force can be printed where it cannot be used. */
+	if (is_check || !is_dump)
+		conf_check_all(file, out);
 	if (is_dump)
 		conf_dump(keys, nkeys, out);
 	if (is_check || is_dump)

@@ -58,11 +58,20 @@ int	dir_make(const char *path, uid_t, gid_t, mode_t);
 void	conf_load(const struct conf_key *, size_t nkeys, const char *path, void *out);
 /* Prints every key in force as "key = value" to stdout. */
 void	conf_dump(const struct conf_key *, size_t nkeys, const void *conf);
+/* What a check found; the process ends with it (100), so the strings may live in static memory. */
+struct conf_wrong {
+	const char	*key;
+	const char	*value;		/* the one that is wrong; NULL: not to be said */
+	const char	*why;
+};
 /*
- * What no table can say (an address that is none, two keys that exclude each other): called after loading, by -n too,
- * with the daemon's struct. Returns NULL, or what is wrong with *key_out set: then the process ends (100). Set before conf_main.
+ * All that no table can say (an address that is none, two keys that exclude each other, a file that cannot be used): called
+ * after loading with the daemon's struct, by -n and by a start, not by -d alone. It may fill in what it works out. False: out
+ * is filled. What the start would end with must be found here, for a reload relies on -n. Set before conf_main.
  */
-void	conf_check_with(const char *(*check)(const void *conf, const char **key_out));
+void	conf_check_with(bool (*check)(void *conf, struct conf_wrong *out));
+/* For such a check: true where conf_uids would take the list; else out is filled. */
+bool	conf_check_users(const char *key, const struct conf_list *, size_t cap, struct conf_wrong *out);
 /*
  * What every main() does first: log_init(daemon), then -c FILE (default /etc/twinspool/DAEMON.conf),
  * -n (check and exit 0), -d (dump and exit 0), -V; anything else is usage, exit 100.

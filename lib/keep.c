@@ -23,6 +23,7 @@
 #define KEEP_ENV		"TS_KEPT"
 #define KEEP_ENV_MAX_BYTES	(32 * 1024)
 #define KEEP_BACKLOG		1024
+#define KEEP_PATH_MAX_BYTES	107	/* sun_path */
 
 struct kept {
 	char	name[KEEP_NAME_MAX_BYTES];
@@ -241,6 +242,18 @@ listen_address(const char *where, struct sockaddr_storage *out, socklen_t *len_o
 	in->sin_port = htons((uint16_t)port);
 	*len_out = sizeof(*in);
 	return inet_pton(AF_INET, host, &in->sin_addr) == 1;
+}
+
+const char *
+keep_where_fault(const char *where)
+{
+	struct sockaddr_storage addr;
+	socklen_t len;
+
+	if (strncmp(where, "unix:", 5) != 0)
+		return listen_address(where, &addr, &len) ? NULL : "not ADDR:PORT, [ADDR6]:PORT or unix:/PATH";
+	return where[5] == '/' && strlen(where + 5) <= KEEP_PATH_MAX_BYTES ? NULL :
+	    "not an absolute path of at most 107 bytes";
 }
 
 static int

@@ -17,6 +17,8 @@ struct keep;
 struct keep	*keep_make(void);
 /* As parent_listen. */
 int		 keep_listen(struct keep *, const char *where, bool seqpacket, uid_t, gid_t, mode_t);
+/* What is wrong with an address as such (opens nothing); NULL: nothing. */
+const char	*keep_where_fault(const char *where);
 /* Will be handed on under that name (replaces an earlier one of it). */
 void		 keep_fd(struct keep *, const char *name, int fd);
 /* The inherited descriptor of that name, which is then kept again; or -1. */

@@ -373,6 +373,34 @@ lmtpnet_listen(struct parent *parent, const struct conf_list *where)
 	return fds;
 }
 
+/* Peers are compared as text: an address written in another way would never be trusted. */
+static bool
+is_peer_text(const char *s)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr in6;
+	struct in_addr in;
+
+	if (strcmp(s, "unix") == 0)
+		return true;
+	if (inet_pton(AF_INET, s, &in) == 1)
+		return inet_ntop(AF_INET, &in, text, sizeof(text)) != NULL && strcmp(s, text) == 0;
+	return inet_pton(AF_INET6, s, &in6) == 1 && inet_ntop(AF_INET6, &in6, text, sizeof(text)) != NULL &&
+	    strcmp(s, text) == 0;
+}
+
+bool
+lmtpnet_check_trusted(const char *key, const struct conf_list *list, struct conf_wrong *out)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		if (is_peer_text(list->v[i]))
+			continue;
+		*out = (struct conf_wrong){key, list->v[i], "neither unix nor a numeric address in its short form"};
+		return false;
+	}
+	return true;
+}
+
 struct lmtpnet *
 lmtpnet_make(struct event_base *base, struct lmtpnet_conf *conf)
 {

@@ -34,6 +34,8 @@ struct parent;
 
 /* In the parent: listens at each ("ADDR:PORT", "unix:/PATH"; a missing folder is made). An array of where->n descriptors. */
 int		*lmtpnet_listen(struct parent *, const struct conf_list *where);
+/* For a check of the configuration: true where each is "unix" or a numeric address as getnameinfo writes it; else out is filled. */
+bool		 lmtpnet_check_trusted(const char *key, const struct conf_list *, struct conf_wrong *out);
 /* Starts to accept. conf is kept by pointer. */
 struct lmtpnet	*lmtpnet_make(struct event_base *, struct lmtpnet_conf *);
 /* Closes the listeners; each session gets 421 at its next quiet moment. Then drained. */

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "conf.h"
 #include "ipc.h"
 #include "keep.h"
 #include "log.h"
@@ -595,6 +596,31 @@ int
 parent_listen(struct parent *p, const char *where, bool seqpacket, uid_t uid, gid_t gid, mode_t mode)
 {
 	return keep_listen(p->keep, where, seqpacket, uid, gid, mode);
+}
+
+bool
+parent_check_where(const char *key, const char *where, struct conf_wrong *out)
+{
+	const char *why = keep_where_fault(where);
+
+	*out = (struct conf_wrong){key, where, why};
+	return why == NULL;
+}
+
+bool
+parent_check_listen(const char *key, const struct conf_list *list, struct conf_wrong *out)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		if (!parent_check_where(key, list->v[i], out))
+			return false;
+		for (size_t j = 0; j < i; j++) {
+			if (strcmp(list->v[j], list->v[i]) != 0)
+				continue;
+			out->why = "named twice";
+			return false;
+		}
+	}
+	return true;
 }
 
 void

@@ -21,6 +21,8 @@
 struct event_base;
 struct parent;
 struct child;
+struct conf_list;
+struct conf_wrong;
 
 /*
  * A child's body: runs in the forked process, never returns (exits). chan is its SEQPACKET channel to
@@ -54,6 +56,13 @@ void		 parent_on_signal(struct parent *, int signo, void (*fn)(void *arg), void 
  * uid/gid (or -1) own a unix socket's path; mode is its mode.
  */
 int		 parent_listen(struct parent *, const char *where, bool seqpacket, uid_t, gid_t, mode_t);
+/*
+ * For a daemon's check of its configuration (conf_check_with): true where each address is one for parent_listen, none named
+ * twice; else out is filled. Opens nothing.
+ */
+bool		 parent_check_listen(const char *key, const struct conf_list *, struct conf_wrong *out);
+/* As above for one address. */
+bool		 parent_check_where(const char *key, const char *where, struct conf_wrong *out);
 /* Keeps any descriptor open over SIGHUP under a name; parent_kept_fd gives it back after, or -1. */
 void		 parent_keep_fd(struct parent *, const char *name, int fd);
 int		 parent_kept_fd(struct parent *, const char *name);

@@ -18,6 +18,7 @@ main(int argc, char **argv)
 	struct child_spec	 spec = {.name = "lmtpd/net", .run = net_main, .arg = &net, .verb = net_verb};
 	struct parent		*parent;
 
+	conf_check_with(config_check);
 	conf_main(argc, argv, "lmtpd", config_keys, config_nkeys, &conf);
 	if (dir_make(conf.tmp_dir, conf.net_user.is_set ? conf.net_user.uid : (uid_t)-1,
 	    conf.net_user.is_set ? conf.net_user.gid : (gid_t)-1, 0700) < 0)

@@ -5,6 +5,9 @@
 
 #include <stddef.h>
 
+#include "lmtpnet.h"
+#include "parent.h"
+
 #define AT(member)	offsetof(struct config, member)
 
 const struct conf_key config_keys[] = {
@@ -42,3 +45,13 @@ const struct conf_key config_keys[] = {
 	{"net_user", CONF_USER, "", 0, 0, "", AT(net_user), "Who the network processes run as."},
 };
 const size_t config_nkeys = sizeof(config_keys) / sizeof(config_keys[0]);
+
+bool
+config_check(void *conf, struct conf_wrong *out)
+{
+	const struct config	*c = conf;
+
+	return parent_check_listen("listen", &c->listen, out) &&
+	    conf_check_users("lmtp_clients", &c->lmtp_clients, LMTPNET_UIDS_MAX, out) &&
+	    lmtpnet_check_trusted("trusted", &c->trusted, out);
+}

@@ -15,6 +15,7 @@ main(int argc, char **argv)
 	static struct house	 house;
 	struct parent		*parent;
 
+	conf_check_with(config_check);
 	conf_main(argc, argv, "mupdated", config_keys, config_nkeys, &conf);
 	parent = parent_make(argv, STOP_MS);
 	house_start(&house, parent, &conf);

@@ -4,6 +4,9 @@
  */
 #include "settings.h"
 
+#include "house.h"
+#include "parent.h"
+
 #define AT(member)	offsetof(struct config, member)
 
 const struct conf_key config_keys[] = {
@@ -45,3 +48,12 @@ const struct conf_key config_keys[] = {
 	    "A connection without a login for so long is closed."},
 };
 const size_t config_nkeys = sizeof(config_keys) / sizeof(config_keys[0]);
+
+bool
+config_check(void *conf, struct conf_wrong *out)
+{
+	const struct config *c = conf;
+
+	return parent_check_listen("listen", &c->listen, out) &&
+	    conf_check_users("map_clients", &c->map_clients, HOUSE_CLIENTS_MAX, out);
+}

@@ -29,4 +29,7 @@ struct config {
 extern const struct conf_key	config_keys[];
 extern const size_t		config_nkeys;
 
+/* For conf_check_with. */
+bool	config_check(void *conf, struct conf_wrong *out);
+
 #endif

@@ -5,8 +5,10 @@
  */
 #include "house.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,61 +25,131 @@
 
 #define CHAIN_MAX_BYTES	(256 * 1024)
 
+/* What the process that read the private key found. */
+struct pem_verdict {
+	bool	is_good, is_key;	/* is_key: of what is bad, the key; else the certificate */
+	char	reason[TLS_REASON_MAX_BYTES];
+};
+
+static bool
+check_listeners(const struct settings *s, struct conf_wrong *out)
+{
+	const char *const keys[] = {"imap_listen", "imaps_listen", "pop3_listen", "pop3s_listen"};
+	const struct conf_list *const lists[] = {&s->imap_listen, &s->imaps_listen, &s->pop3_listen, &s->pop3s_listen};
+	char *all[4 * LISTEN_MAX];
+	struct conf_list sum = {.v = all};
+
+	/* Each with those before it: two keys cannot have the same address. */
+	for (size_t i = 0; i < 4; i++) {
+		assert(lists[i]->n <= LISTEN_MAX);
+		memcpy(all + sum.n, lists[i]->v, lists[i]->n * sizeof(*all));
+		sum.n += lists[i]->n;
+		if (!parent_check_listen(keys[i], &sum, out))
+			return false;
+	}
+	return true;
+}
+
 static int
-file_open(const char *path)
+file_open(const char *key, const char *path, struct conf_wrong *out)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd == -1)
-		DIE(EXIT_CONF, "fatal.conf", log_str("at", path), log_str("why", "cannot open"));
+		*out = (struct conf_wrong){key, path, strerrordesc_np(errno)};
 	return fd;
 }
 
-static void
-chain_read(struct house *h)
+static bool
+chain_read(struct house *h, struct conf_wrong *out)
 {
-	int fd = file_open(h->conf.tls_certificate);
-	char *pem = malloc(CHAIN_MAX_BYTES);
-	ssize_t n = pem != NULL ? read(fd, pem, CHAIN_MAX_BYTES) : -1;
+	const char *path = h->conf.tls_certificate;
+	int fd = file_open("tls_certificate", path, out);
+	char *pem;
+	ssize_t n;
 
+	if (fd == -1)
+		return false;
+	if ((pem = malloc(CHAIN_MAX_BYTES)) == NULL)
+		DIE(EXIT_TEMP, "fatal.memory", log_str("what", "certificate"));
+	n = read(fd, pem, CHAIN_MAX_BYTES);
 	close(fd);
-	if (n <= 0 || n == CHAIN_MAX_BYTES)
-		DIE(EXIT_CONF, "fatal.conf", log_str("at", h->conf.tls_certificate), log_str("why", "cannot read"));
-	h->chain_pem = (struct slice){pem, (size_t)n};
+	*out = (struct conf_wrong){"tls_certificate", path, n == -1 ? strerrordesc_np(errno) :
+	    n == 0 ? "empty" : "256 KiB or more"};
+	h->chain_pem = (struct slice){pem, n > 0 ? (size_t)n : 0};
+	return n > 0 && n < CHAIN_MAX_BYTES;
+}
+
+/* All that net and the key process will do with the two files. */
+static void
+pem_judge(const struct house *h, struct pem_verdict *out)
+{
+	const unsigned char tickets[TLS_TICKET_KEY_BYTES] = {0};
+	BIO *bio = BIO_new_mem_buf(h->chain_pem.p, (int)h->chain_pem.n);
+	X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *public = cert != NULL ? X509_get0_pubkey(cert) : NULL, *key = NULL;
+	SSL_CTX *ctx = NULL;
+
+	if (public == NULL)
+		tls_reason(out->reason);
+	else if (!EVP_PKEY_is_a(public, "RSA") && !EVP_PKEY_is_a(public, "EC"))
+		snprintf(out->reason, sizeof(out->reason), "neither RSA nor EC");
+	else if ((key = key_load(h->key_file, h->chain_pem, out->reason)) == NULL)
+		out->is_key = true;
+	else
+		ctx = tls_server_ctx(h->chain_pem, key, tickets, out->reason);
+	out->is_good = ctx != NULL;
+	SSL_CTX_free(ctx);
+	EVP_PKEY_free(key);
+	X509_free(cert);
+	BIO_free(bio);
 }
 
 /* In a process of its own, so that the key was never in the memory that the other children inherit. */
-static void
-key_check(struct house *h)
+static bool
+pem_check(struct house *h, struct conf_wrong *out)
 {
-	char reason[TLS_REASON_MAX_BYTES];
-	int status;
-	pid_t pid = fork();
+	static struct pem_verdict verdict;	/* its reason outlives us */
+	ssize_t n;
+	int pair[2];
+	pid_t pid;
 
-	if (pid == 0) {
-		if (key_load(h->key_file, h->chain_pem, reason) != NULL)
-			_exit(0);
-		errno = 0;
-		LOG("fatal.conf", log_str("at", h->conf.tls_key), log_str("why", reason));
-		_exit(EXIT_CONF);
-	}
-	while (pid != -1 && waitpid(pid, &status, 0) == -1 && errno == EINTR)
-		continue;
-	if (pid == -1)
+	if (ipc_pair(SOCK_STREAM, pair) == -1 || (pid = fork()) == -1)
 		DIE(EXIT_TEMP, "fatal.child", log_str("what", "fork"));
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		exit(EXIT_CONF);
+	if (pid == 0) {
+		pem_judge(h, &verdict);
+		_exit(write(pair[1], &verdict, sizeof(verdict)) != (ssize_t)sizeof(verdict));
+	}
+	close(pair[1]);
+	do
+		n = read(pair[0], &verdict, sizeof(verdict));
+	while (n == -1 && errno == EINTR);
+	close(pair[0]);
+	while (waitpid(pid, NULL, 0) == -1 && errno == EINTR)
+		continue;
+	if (n != (ssize_t)sizeof(verdict))
+		DIE(EXIT_TEMP, "fatal.child", log_str("what", "certificate"));
+	*out = verdict.is_key ? (struct conf_wrong){"tls_key", h->conf.tls_key, verdict.reason} :
+	    (struct conf_wrong){"tls_certificate", h->conf.tls_certificate, verdict.reason};
+	return verdict.is_good;
+}
+
+bool
+house_check(struct house *h, struct conf_wrong *out)
+{
+	if (!check_listeners(&h->conf, out))
+		return false;
+	*out = (struct conf_wrong){"mech_list", NULL, "not names of mechanisms"};
+	if (pre_policy_make(&h->policy, h->conf.mech_list.v, h->conf.mech_list.n, h->conf.plaintext_login,
+	    (unsigned)h->conf.auth_failures_max) == -1 || !chain_read(h, out))
+		return false;
+	h->key_file = file_open("tls_key", h->conf.tls_key, out);
+	return h->key_file != -1 && pem_check(h, out);
 }
 
 void
 house_prepare(struct house *h)
 {
-	if (pre_policy_make(&h->policy, h->conf.mech_list.v, h->conf.mech_list.n, h->conf.plaintext_login,
-	    (unsigned)h->conf.auth_failures_max) == -1)
-		DIE(EXIT_CONF, "fatal.conf", log_str("at", "mech_list"), log_str("why", "not names of mechanisms"));
-	chain_read(h);
-	h->key_file = file_open(h->conf.tls_key);
-	key_check(h);
 	if (RAND_bytes(h->tickets, sizeof(h->tickets)) != 1)
 		DIE(EXIT_TEMP, "fatal.random", log_str("what", "ticket keys"));
 	if (dir_make(h->conf.chroot_dir, (uid_t)-1, (gid_t)-1, 0755) == -1)

@@ -36,7 +36,12 @@ struct house_child {
 	size_t		 index;
 };
 
-/* Everything that can be wrong with the settings beyond conf.h's checks, also for -n: ends the process (100). */
+/*
+ * The check of conf_check_with, conf being loaded: fills policy, chain_pem and key_file; certificate and key are what TLS can
+ * use, and match. False: out says what is wrong.
+ */
+bool	house_check(struct house *, struct conf_wrong *out);
+/* What a start needs besides, house_check being true; ends the process. */
 void	house_prepare(struct house *);
 /* Listeners, pairs and children; conf, policy and chain are filled. Ends the process (111) on failure. */
 void	house_start(struct house *, struct parent *);

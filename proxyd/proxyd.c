@@ -9,11 +9,19 @@
 
 static struct house house;
 
+static bool
+check(void *conf, struct conf_wrong *out)
+{
+	(void)conf;	/* house.conf, loaded */
+	return house_check(&house, out);
+}
+
 int
 main(int argc, char **argv)
 {
 	struct parent *p;
 
+	conf_check_with(check);
 	conf_main(argc, argv, "proxyd", settings_keys, settings_nkeys, &house.conf);
 	house_prepare(&house);
 	p = parent_make(argv, STOP_MS);

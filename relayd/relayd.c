@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "settings.h"
 #include "ipc.h"
@@ -25,11 +24,12 @@ static struct lmtpc_hop		 next_hop = {.name = "next_hop", .is_smtp = true};
 static struct child		*nets[PROCESSES_MAX];
 static int			 pairs[PROCESSES_MAX][2];	/* net's end, route's end; both stay open here */
 
-static _Noreturn void
-setup_fault(const char *key, const char *value, const char *why)
+/* As a check's last word. */
+static bool
+setup_fault(struct conf_wrong *out, const char *key, const char *value, const char *why)
 {
-	errno = 0;
-	DIE(EXIT_CONF, "fatal.conf", log_str("key", key), log_str("value", value), log_str("why", why));
+	*out = (struct conf_wrong){key, value, why};
+	return false;
 }
 
 static struct table *
@@ -45,66 +45,45 @@ setup_table(void)
 	return t;
 }
 
-static void
-setup_hop(const char *key, const char *where, struct lmtpc_hop *out)
+static bool
+setup_hosts(struct conf_wrong *out)
 {
 	const char	*why;
 
-	if (!lmtpc_resolve(where, out, &why))
-		setup_fault(key, where, why);
-}
-
-static struct lmtpc_hop *
-setup_hosts(void)
-{
-	struct lmtpc_hop	*list = calloc(conf.hosts.n, sizeof(*list));
-
-	if (list == NULL)
+	if ((hosts = calloc(conf.hosts.n, sizeof(*hosts))) == NULL)
 		DIE(EXIT_TEMP, "fatal.memory", log_str("what", "hosts"));
 	for (size_t i = 0; i < conf.hosts.n; i++) {
 		char	*eq = strchr(conf.hosts.v[i], '=');
 
 		if (eq == NULL || eq == conf.hosts.v[i])
-			setup_fault("hosts", conf.hosts.v[i], "not NAME=WHERE");
-		list[i].name = strndup(conf.hosts.v[i], (size_t)(eq - conf.hosts.v[i]));
-		if (list[i].name == NULL)
+			return setup_fault(out, "hosts", conf.hosts.v[i], "not NAME=WHERE");
+		hosts[i].name = strndup(conf.hosts.v[i], (size_t)(eq - conf.hosts.v[i]));
+		if (hosts[i].name == NULL)
 			DIE(EXIT_TEMP, "fatal.memory", log_str("what", "hosts"));
-		if (resolve_host(&conf.hosts, slice_of(list[i].name)) != i)
-			setup_fault("hosts", conf.hosts.v[i], "name given twice");
-		setup_hop("hosts", eq + 1, &list[i]);
+		if (resolve_host(&conf.hosts, slice_of(hosts[i].name)) != i)
+			return setup_fault(out, "hosts", conf.hosts.v[i], "name given twice");
+		if (!lmtpc_resolve(eq + 1, &hosts[i], &why))
+			return setup_fault(out, "hosts", conf.hosts.v[i], why);
 	}
-	return list;
+	return true;
 }
 
-/* All that a configuration says and that can be wrong; ends the process (100) where it is. */
-static void
-setup(void)
+/* conf_main's check: finds and fills all that a configuration says and that can be wrong. */
+static bool
+setup(void *loaded, struct conf_wrong *out)
 {
+	const char	*why;
+
+	if (!config_check(loaded, out))
+		return false;
 	table = setup_table();
-	hosts = setup_hosts();
+	if (!setup_hosts(out))
+		return false;
 	if (resolve_host(&conf.hosts, slice_of(conf.placement)) == conf.hosts.n)
-		setup_fault("placement", conf.placement, "not one of hosts");
-	setup_hop("next_hop", conf.next_hop, &next_hop);
-	if (next_hop.path != NULL)
-		setup_fault("next_hop", conf.next_hop, "not ADDR:PORT");
-}
-
-/* The file to check where -n is given, else NULL. conf_main does not know that the table is part of it. */
-static const char *
-check_path(int argc, char **argv)
-{
-	const char	*path = "/etc/twinspool/relayd.conf";
-	bool		 is_check = false;
-	int		 c;
-
-	opterr = 0;
-	while ((c = getopt(argc, argv, "c:dnV")) != -1) {
-		is_check = is_check || c == 'n';
-		if (c == 'c')
-			path = optarg;
-	}
-	optind = 1;
-	return is_check ? path : NULL;
+		return setup_fault(out, "placement", conf.placement, "not one of hosts");
+	if (!lmtpc_resolve(conf.next_hop, &next_hop, &why))
+		return setup_fault(out, "next_hop", conf.next_hop, why);
+	return next_hop.path == NULL || setup_fault(out, "next_hop", conf.next_hop, "not ADDR:PORT");
 }
 
 /* route was started anew: what it had been asked is lost. */
@@ -167,16 +146,10 @@ spawn_route(struct parent *parent)
 int
 main(int argc, char **argv)
 {
-	const char	*path = check_path(argc, argv);
 	struct parent	*parent;
 
-	if (path != NULL) {
-		log_init("relayd");
-		conf_load(config_keys, config_nkeys, path, &conf);
-		setup();
-	}
+	conf_check_with(setup);
 	conf_main(argc, argv, "relayd", config_keys, config_nkeys, &conf);
-	setup();
 	if (dir_make(conf.tmp_dir, conf.net_user.is_set ? conf.net_user.uid : (uid_t)-1,
 	    conf.net_user.is_set ? conf.net_user.gid : (gid_t)-1, 0700) < 0)
 		DIE(EXIT_TEMP, "fatal.dir", log_str("path", conf.tmp_dir));

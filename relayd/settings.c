@@ -5,6 +5,9 @@
 
 #include <stddef.h>
 
+#include "lmtpnet.h"
+#include "parent.h"
+
 #define AT(member)	offsetof(struct config, member)
 
 const struct conf_key config_keys[] = {
@@ -46,3 +49,10 @@ const struct conf_key config_keys[] = {
 	    "Who the route process runs as; must be in the group of the location map (mupdated.conf's map_user)."},
 };
 const size_t config_nkeys = sizeof(config_keys) / sizeof(config_keys[0]);
+
+bool
+config_check(const struct config *c, struct conf_wrong *out)
+{
+	return parent_check_listen("listen", &c->listen, out) &&
+	    conf_check_users("lmtp_clients", &c->lmtp_clients, LMTPNET_UIDS_MAX, out);
+}

@@ -33,4 +33,7 @@ struct config {
 extern const struct conf_key	config_keys[];
 extern const size_t		config_nkeys;
 
+/* Of conf_check_with's check what needs no look outside: the table and the hosts are relayd.c's. */
+bool	config_check(const struct config *, struct conf_wrong *out);
+
 #endif

@@ -33,14 +33,15 @@ settings_time(const char *s, unsigned *hour_out, unsigned *minute_out)
 	return s[5] == '\0' && *hour_out < 24 && *minute_out < 60;
 }
 
-static const char *
-settings_check(const void *conf, const char **key_out)
+static bool
+settings_check(void *conf, struct conf_wrong *out)
 {
-	const struct settings *s = conf;
-	unsigned hour, minute;
+	struct settings *s = conf;
 
-	*key_out = "rotate_at";
-	return settings_time(s->rotate_at, &hour, &minute) ? NULL : "not a time HH:MM";
+	*out = (struct conf_wrong){"rotate_at", s->rotate_at, "not a time HH:MM"};
+	return settings_time(s->rotate_at, &s->rotate_hour, &s->rotate_minute) &&
+	    conf_check_users("redundant_clients", &s->redundant_clients, SETTINGS_CLIENTS_MAX, out) &&
+	    conf_check_users("control_clients", &s->control_clients, SETTINGS_CLIENTS_MAX, out);
 }
 
 void
@@ -48,7 +49,6 @@ settings_main(int argc, char **argv, struct settings *out)
 {
 	conf_check_with(settings_check);
 	conf_main(argc, argv, "rotated", settings_keys, settings_nkeys, out);
-	(void)settings_time(out->rotate_at, &out->rotate_hour, &out->rotate_minute);	/* checked above */
 	out->nredundant_uids = conf_uids(&out->redundant_clients, out->redundant_uids, SETTINGS_CLIENTS_MAX);
 	out->ncontrol_uids = conf_uids(&out->control_clients, out->control_uids, SETTINGS_CLIENTS_MAX);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "parent.h"
 #include "redundant.h"
 
 #define AT(f)	offsetof(struct spoold_conf, f)
@@ -77,22 +78,43 @@ is_partition(struct slice s)
 	return true;
 }
 
+static bool
+partitions_check(const struct conf_list *p, struct conf_wrong *out)
+{
+	out->key = "partitions";
+	for (size_t i = 0; i < p->n; i++) {
+		out->value = p->v[i];
+		out->why = "not a-z 0-9 - _, up to 64 bytes";
+		if (!is_partition(slice_of(p->v[i])))
+			return false;
+		out->why = "named twice";
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(p->v[i], p->v[j]) == 0)
+				return false;
+	}
+	return true;
+}
+
+bool
+spoold_conf_check(void *conf, struct conf_wrong *out)
+{
+	const struct spoold_conf *c = conf;
+
+	if (c->workers_min > c->workers_max) {
+		*out = (struct conf_wrong){"workers_min", NULL, "more than workers_max"};
+		return false;
+	}
+	return partitions_check(&c->partitions, out) &&
+	    (c->mupdate[0] == '\0' || parent_check_where("mupdate", c->mupdate, out)) &&
+	    conf_check_users("session_clients", &c->session_clients, CLIENTS_MAX, out) &&
+	    conf_check_users("deliver_clients", &c->deliver_clients, CLIENTS_MAX, out);
+}
+
 void
 spoold_conf_finish(struct spoold_conf *c)
 {
 	char name[256];
 
-	for (size_t i = 0; i < c->partitions.n; i++) {
-		if (!is_partition(slice_of(c->partitions.v[i])))
-			DIE(EXIT_CONF, "fatal.conf", log_str("key", "partitions"), log_str("value", c->partitions.v[i]),
-			    log_str("why", "not a-z 0-9 - _, up to 64 bytes"));
-		for (size_t j = 0; j < i; j++)
-			if (strcmp(c->partitions.v[i], c->partitions.v[j]) == 0)
-				DIE(EXIT_CONF, "fatal.conf", log_str("key", "partitions"),
-				    log_str("value", c->partitions.v[i]), log_str("why", "named twice"));
-	}
-	if (c->workers_min > c->workers_max)
-		DIE(EXIT_CONF, "fatal.conf", log_str("key", "workers_min"), log_str("why", "more than workers_max"));
 	if (c->hostname[0] != '\0')
 		return;
 	if (gethostname(name, sizeof(name)) != 0 || memchr(name, '\0', sizeof(name)) == NULL)

@@ -29,7 +29,9 @@ struct spoold_conf {
 extern const struct conf_key	spoold_keys[];
 extern const size_t		spoold_nkeys;
 
-/* Fills what depends on the machine (an empty hostname) and checks partition names; ends the process (100). */
+/* For conf_check_with. */
+bool	spoold_conf_check(void *conf, struct conf_wrong *out);
+/* Fills what depends on the machine (an empty hostname). */
 void	spoold_conf_finish(struct spoold_conf *);
 
 #endif

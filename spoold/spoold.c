@@ -19,6 +19,7 @@ main(int argc, char **argv)
 	struct parent *parent;
 	int status;
 
+	conf_check_with(spoold_conf_check);
 	conf_main(argc, argv, "spoold", spoold_keys, spoold_nkeys, &site.conf);
 	spoold_conf_finish(&site.conf);
 	parent = parent_make(argv, STOP_MS);

@@ -168,13 +168,13 @@ test_faults(void **state)
 	assert_int_equal(load_status(out, sizeof(out)), EXIT_CONF);
 }
 
-static const char *
-check(const void *conf, const char **key_out)
+static bool
+check(void *conf, struct conf_wrong *out)
 {
 	const struct values *v = conf;
 
-	*key_out = "str";
-	return strcmp(v->str, "bad") == 0 ? "is bad" : NULL;
+	*out = (struct conf_wrong){"str", NULL, "is bad"};
+	return strcmp(v->str, "bad") != 0;
 }
 
 static int
@@ -229,6 +229,9 @@ test_main(void **state)
 	write_file("str = bad\n");
 	assert_int_equal(RUN(ARG("-n"), ARG("-c"), file), EXIT_CONF);
 	assert_non_null(strstr(out, "key=str why=\"is bad\""));
+	assert_int_equal(RUN(ARG("-c"), file), EXIT_CONF);
+	assert_int_equal(RUN(ARG("-n"), ARG("-d"), ARG("-c"), file), EXIT_CONF);
+	assert_int_equal(RUN(ARG("-d"), ARG("-c"), file), 0);
 }
 
 static void
@@ -236,12 +239,21 @@ test_uids(void **state)
 {
 	char *names[] = {ARG("0"), ARG("root"), ARG("65534")};
 	struct conf_list list = {names, 3};
+	struct conf_wrong w;
 	uid_t uids[3];
 
 	(void)state;
+	assert_true(conf_check_users("k", &list, 3, &w));
+	assert_false(conf_check_users("k", &list, 2, &w));
+	assert_string_equal(w.value, "65534");
 	assert_int_equal(conf_uids(&list, uids, 3), 3);
 	assert_int_equal(uids[1], 0);
 	assert_int_equal(uids[2], 65534);
+	names[1] = ARG("nobody_such");
+	assert_false(conf_check_users("k", &list, 3, &w));
+	assert_string_equal(w.key, "k");
+	assert_string_equal(w.value, "nobody_such");
+	assert_string_equal(w.why, "no such user");
 }
 
 static void

@@ -147,6 +147,59 @@ def configuration():
     return bad
 
 
+# What no table of keys finds and a start would end with: daemon, line, the key that is named.
+REFUSED = [(d, f"listen = {where}", "listen") for d in ("lmtpd", "relayd", "mupdated") for where in
+           ("foo", "host:1", "127.0.0.1:70000", "127.0.0.1:", "[::1:25", "unix:foo", "unix:/" + 107 * "x", "127.0.0.1:1 127.0.0.1:1")]
+REFUSED += [("proxyd", f"{k}_listen = {where}", f"{k}_listen") for k in ("imap", "imaps", "pop3", "pop3s") for where in
+            ("127.0.0.1:99999", "host:1", "127.0.0.1")]
+REFUSED += [(d, f"{k} = {who}", k) for d, k in (
+    ("lmtpd", "lmtp_clients"), ("relayd", "lmtp_clients"), ("spoold", "deliver_clients"), ("spoold", "session_clients"),
+    ("rotated", "redundant_clients"), ("rotated", "control_clients"), ("mupdated", "map_clients"))
+    for who in ("nobody_such", "0 nobody_such", "4294967295")]
+REFUSED += [
+    ("proxyd", "imap_listen = 127.0.0.1:1\nimaps_listen = 127.0.0.1:1", "imaps_listen"), ("proxyd", "mech_list = a/b", "mech_list"),
+    ("lmtpd", "trusted = foo", "trusted"), ("lmtpd", "trusted = unix 127.0.0.01", "trusted"), ("lmtpd", "trusted = 0::1", "trusted"),
+    ("spoold", "mupdate = foo", "mupdate"), ("spoold", "mupdate = 127.0.0.1:65536", "mupdate"),
+    ("spoold", "partitions = a/b", "partitions"), ("spoold", "partitions = a a", "partitions"),
+    ("spoold", "workers_min = 9\nworkers_max = 8", "workers_min"), ("rotated", "rotate_at = 24:00", "rotate_at"),
+    ("relayd", "table = {tmp}/empty\nhosts = foo", "hosts"), ("relayd", "table = {tmp}/empty\nplacement = foo", "placement"),
+    ("relayd", "table = {tmp}/empty\nnext_hop = unix:/x", "next_hop"),
+    ("proxyd", "tls_certificate = {tmp}/none\ntls_key = {tmp}/a.key", "tls_certificate"),
+    ("proxyd", "tls_certificate = {tmp}/garbage\ntls_key = {tmp}/a.key", "tls_certificate"),
+    ("proxyd", "tls_certificate = {tmp}/small.pem\ntls_key = {tmp}/small.key", "tls_certificate"),
+    ("proxyd", "tls_certificate = {tmp}/ed.pem\ntls_key = {tmp}/ed.key", "tls_certificate"),
+    ("proxyd", "tls_certificate = {tmp}/a.pem\ntls_key = {tmp}/none", "tls_key"),
+    ("proxyd", "tls_certificate = {tmp}/a.pem\ntls_key = {tmp}/garbage", "tls_key"),
+    ("proxyd", "tls_certificate = {tmp}/a.pem\ntls_key = {tmp}/b.key", "tls_key"),
+    ("proxyd", "tls_certificate = {tmp}/a.pem\ntls_key = {tmp}/a.key", None),
+    ("lmtpd", "trusted = unix 127.0.0.1 ::1 2001:db8::1", None), ("lmtpd", "listen = [::1]:65535 unix:/a", None),
+    ("spoold", "mupdate =", None), ("spoold", "session_clients = root 64802", None),
+]
+
+
+def checks():
+    """Every row of REFUSED: -n says 100 and the key, or is content where none is named."""
+    bad = []
+    with tempfile.TemporaryDirectory() as tmp:
+        for name, kind in ("a", "ec:P-256"), ("b", "ec:P-256"), ("small", "rsa:1024"), ("ed", "ed25519"):
+            algorithm, _, size = kind.partition(":")
+            how = {"ec": ["ec", "-pkeyopt", f"ec_paramgen_curve:{size}"], "rsa": [kind], "ed25519": ["ed25519"]}[algorithm]
+            subprocess.run(["openssl", "req", "-x509", "-nodes", "-subj", "/CN=x", "-newkey", *how, "-keyout", f"{tmp}/{name}.key",
+                            "-out", f"{tmp}/{name}.pem"], check=True, stderr=subprocess.DEVNULL)
+        with open(f"{tmp}/garbage", "w") as f:
+            f.write("garbage\n")
+        open(f"{tmp}/empty", "w").close()
+        for d, text, key in REFUSED:
+            with open(f"{tmp}/conf", "w") as f:
+                f.write(text.format(tmp=tmp) + "\n")
+            p = subprocess.run([f"{BUILD}/{d}", "-n", "-c", f"{tmp}/conf"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            good = p.returncode == 0 and not p.stderr if key is None else \
+                p.returncode == 100 and re.fullmatch(rf"\S+ fatal\.conf at={tmp}/conf key={key} .*why=.*\n", p.stderr)
+            if not good:
+                bad.append(f"{d} -n: status {p.returncode}, {p.stderr.strip()} for {text!r}")
+    return bad
+
+
 def options():
     """-n and -d of every daemon, and status 100 with file:line for a file that is wrong."""
     bad = []
@@ -218,6 +271,7 @@ if __name__ == "__main__":
     verdict("configuration tables, files and pages agree", configuration())
     verdict("the keys of log events are on the page", event_keys())
     verdict("options of the daemons, and a configuration that is wrong", options())
+    verdict("-n refuses what a start would", checks())
     verdict("what the EXAMPLES name exists", examples())
     verdict("format strings are checked", formats())
     verdict("clang compiles it without a warning", clang())

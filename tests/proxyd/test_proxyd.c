@@ -179,12 +179,15 @@ static void
 daemon_run(void)
 {
 	int log = open(in_dir("log"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+	struct conf_wrong wrong;
 	struct parent *p;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(log, STDERR_FILENO);
 	log_init("proxyd");
 	conf_load(settings_keys, settings_nkeys, in_dir("conf"), &house.conf);
+	if (!house_check(&house, &wrong))
+		_exit(EXIT_CONF);
 	house_prepare(&house);
 	p = parent_make((char *[]){(char[]){"proxyd"}, NULL}, 5000);
 	house_start(&house, p);

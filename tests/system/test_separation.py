@@ -196,6 +196,27 @@ def broken_configuration_is_refused(suite):
         f.write(good)
 
 
+def broken_certificate_is_refused(suite):
+    suite.expect(r"fatal\.conf .*key=tls_certificate ")
+    path = f"{suite.base}/tls/cert.pem"
+    context = suite.tls()
+    suite.tls = lambda: context     # made while the file was good
+    good = open(path).read()
+    parent = [p for p, k in suite.pids().items() if k == "proxyd"]
+    before = suite.pids("proxyd")
+    with open(path, "w") as f:
+        f.write("garbage\n")
+    try:
+        os.kill(parent[0], 1)
+        suite.wait_log("proxyd", r"warn\.reload\.refused")
+        assert suite.pids("proxyd") == before
+        suite.imap("alice").logout()
+    finally:
+        with open(path, "w") as f:
+            f.write(good)
+
+
 if __name__ == "__main__":
     sys.exit(main(Suite(), [everything_runs, confined, uids, roots, secrets_not_readable, descriptors, groups_are_listed,
-                            no_parser_has_the_map_open, reload_keeps_sessions, broken_configuration_is_refused]))
+                            no_parser_has_the_map_open, reload_keeps_sessions, broken_configuration_is_refused,
+                            broken_certificate_is_refused]))

@@ -291,7 +291,7 @@ on_login(struct map *m, struct unpack *u)
 		answer(m, v.conn, ANSWER_NO, bytes);
 		break;
 	case LOGIN_TEMP:
-		LOG("warn.login.failed", log_slice("why", bytes));
+		LOG("warn.login.failed", log_slice("why", bytes), log_str("sasldb", m->config->sasldb_path));
 		answer(m, v.conn, ANSWER_TEMP, SLICE("logins are not possible now"));
 		break;
 	}

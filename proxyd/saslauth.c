@@ -211,7 +211,7 @@ outcome(struct saslauth *s, int r, const char *out, unsigned n, struct slice *da
 		s->why = "the password database cannot be read";
 		break;
 	}
-	LOG("warn.sasl.failed", log_str("why", s->why));
+	LOG("warn.sasl.failed", log_str("why", s->why), log_str("sasldb", conf->sasldb_path));
 	return SASLAUTH_TEMP;
 }
 

@@ -269,6 +269,7 @@ no_database(void **state)
 	assert_string_equal(login(&a, "SCRAM-SHA-256", &who, true), "A BYE \"logins are not possible now\"\r\n");
 	client_close(&a);
 	assert_int_equal(daemon_logged(&d, "warn.login.failed"), 1);
+	assert_int_equal(daemon_logged(&d, d.sasldb), 1);
 }
 
 /* Connections without a login are a quarter at most; the oldest goes; who is logged in stays. */

@@ -51,6 +51,13 @@ commit_day_missed(struct commit_part *p, bool was_waiting)
 static void
 day_settle(struct commit_part *p)
 {
+	unsigned bit = 1u << (p - p->commit->parts);
+
+	/* Delivery workers look at it, so that nothing is appended only to be taken back. */
+	if (p->day == NULL)
+		atomic_fetch_or(&p->commit->site->notify.shared->absent, bit);
+	else
+		atomic_fetch_and(&p->commit->site->notify.shared->absent, ~bit);
 	p->is_settled = true;
 	event_active(p->commit->batch_ev, 0, 0);
 }
@@ -196,6 +203,7 @@ commit_day_start(struct commit *c)
 
 		p->commit = c;
 		p->name = c->site->partitions[i];
+		atomic_fetch_and(&c->site->notify.shared->absent, ~(1u << i));
 		p->fd = -1;
 		p->absent_ms = mono_ms();
 		p->retry = evtimer_new(c->base, on_retry, p);

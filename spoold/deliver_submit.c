@@ -108,6 +108,13 @@ rcpt_mailbox(const struct delivery_rcpt *rcpt, struct mboxname *out)
 	return (struct slice){out->s, out->n};
 }
 
+/* No partition has a redundant log: whatever is appended would have to be voided. */
+static bool
+has_no_redundant(const struct site *site)
+{
+	return atomic_load(&site->notify.shared->absent) == (1u << site->npartitions) - 1;
+}
+
 /* Appends for recipient i; answers a failure. */
 static bool
 append_rcpt(struct submit *s, size_t i)
@@ -118,10 +125,14 @@ append_rcpt(struct submit *s, size_t i)
 	    .date_ms = s->d->received_ms, .body = s->body, .guid = s->guid};
 	enum store_result r;
 
+	s->placed[i].at.log_fd = -1;
+	if (has_no_redundant(d->site)) {
+		refuse(s, i, 451, commit_text(COMMIT_ABSENT));
+		return false;
+	}
 	d->place_commit.last = COMMIT_OK;
 	r = user_find(&d->host, rcpt->user, rcpt->place);
 	sd.mailbox = rcpt_mailbox(rcpt, &s->placed[i].mailbox);
-	s->placed[i].at.log_fd = -1;
 	if (r == STORE_OK)
 		r = store_deliver(&d->host, &sd, &s->placed[i].at);
 	if (r != STORE_OK) {

@@ -16,6 +16,7 @@
 struct notify_shared {
 	atomic_uint	overflow[LOTS_MAX];	/* lot i missed a datagram */
 	atomic_uint	is_synced;		/* the committer's last words: everything is on disk */
+	atomic_uint	absent;			/* bit i: partition i has no redundant log now; the committer's */
 };
 
 struct notify {

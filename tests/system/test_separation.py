@@ -153,9 +153,18 @@ def no_parser_has_the_map_open(suite):
             assert "data.mdb" not in maps and "lock.mdb" not in maps, kind
 
 
+def parents_of(suite):
+    """{daemon: pid}. The process that checks a configuration before a reload has the daemon's name too; it is listed later."""
+    found = {}
+    for pid, kind in suite.pids().items():
+        if kind in ROOT_PARENTS:
+            found.setdefault(kind, pid)
+    return found
+
+
 def reload_keeps_sessions(suite):
     """SIGHUP: same pid, new children; a session that was open goes on."""
-    parents = {k: p for p, k in suite.pids().items() if k in ROOT_PARENTS}
+    parents = parents_of(suite)
     old = suite.pids()
     for d in ("proxyd", "spoold", "lmtpd", "relayd", "rotated", "mupdated"):
         os.kill(parents[d], 1)
@@ -173,7 +182,7 @@ def reload_keeps_sessions(suite):
                 raise
         assert time.time() < deadline
         time.sleep(0.2)
-    new = {k: p for p, k in suite.pids().items() if k in ROOT_PARENTS}
+    new = parents_of(suite)
     assert new == parents, (parents, new)
     fresh = set(suite.pids()) - set(old)
     assert len(fresh) >= 6, fresh
@@ -202,14 +211,15 @@ def broken_certificate_is_refused(suite):
     context = suite.tls()
     suite.tls = lambda: context     # made while the file was good
     good = open(path).read()
-    parent = [p for p, k in suite.pids().items() if k == "proxyd"]
+    parent = parents_of(suite)["proxyd"]
     before = suite.pids("proxyd")
     with open(path, "w") as f:
         f.write("garbage\n")
     try:
-        os.kill(parent[0], 1)
+        os.kill(parent, 1)
         suite.wait_log("proxyd", r"warn\.reload\.refused")
-        assert suite.pids("proxyd") == before
+        now = suite.pids("proxyd")
+        assert parent in now and set(now) <= set(before), (before, now)     # who still drained may have ended
         suite.imap("alice").logout()
     finally:
         with open(path, "w") as f:

@@ -120,13 +120,11 @@ on_conn(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
-on_accept(evutil_socket_t listen_fd, short what, void *arg)
+accept_one(struct deliver *d)
 {
-	struct deliver *d = arg;
 	struct deliver_conn *cn;
-	int fd = accept4((int)listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(d->site->deliver_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	(void)what;
 	if (fd < 0)
 		return;
 	if (!ipc_peer_is(fd, d->site->deliver_uids, d->site->ndeliver_uids)) {
@@ -146,6 +144,42 @@ on_accept(evutil_socket_t listen_fd, short what, void *arg)
 		DIE(EXIT_TEMP, "fatal.memory", log_str("what", "event"));
 	cn->next = d->conns;
 	d->conns = cn;
+}
+
+/*
+ * lmtpd's connections are few and long: taken by whoever wakes first they would all end at one worker. The
+ * more a worker has, the longer it leaves a new one to the others.
+ */
+static void
+on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	struct deliver *d = arg;
+	struct timeval turn = {0};
+
+	(void)fd;
+	(void)what;
+	for (const struct deliver_conn *cn = d->conns; cn != NULL; cn = cn->next)
+		turn.tv_usec += DELIVER_STEP_MS * 1000;
+	if (turn.tv_usec == 0) {
+		accept_one(d);
+		return;
+	}
+	turn = (struct timeval){.tv_sec = turn.tv_usec / 1000000, .tv_usec = turn.tv_usec % 1000000};
+	event_del(d->listen_ev);
+	evtimer_add(d->turn_ev, &turn);
+}
+
+static void
+on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct deliver *d = arg;
+
+	(void)fd;
+	(void)what;
+	if (d->is_stopping)
+		return;
+	accept_one(d);
+	event_add(d->listen_ev, NULL);
 }
 
 void
@@ -202,7 +236,7 @@ deliver_run(void *arg, int chan)
 
 	d->site = arg;
 	worker_confine(d->site);
-	worker_host(d->site, &d->place_commit, &d->host);
+	worker_host(d->site, true, &d->place_commit, &d->host);
 	d->base = event_base_new();
 	if (d->base == NULL)
 		DIE(EXIT_TEMP, "fatal.memory", log_str("what", "event base"));
@@ -210,6 +244,7 @@ deliver_run(void *arg, int chan)
 	d->chan_ev = deliver_event(d, chan, EV_READ | EV_PERSIST, on_stop);
 	d->term_ev = deliver_event(d, SIGTERM, EV_SIGNAL | EV_PERSIST, on_stop);
 	d->stop_ev = deliver_event(d, -1, 0, on_too_late);
+	d->turn_ev = deliver_event(d, -1, 0, on_turn);
 	event_base_dispatch(d->base);
 	_exit(0);
 }

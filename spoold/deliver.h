@@ -12,6 +12,7 @@
 #include "sessopen.h"
 #include "site.h"
 
+#define DELIVER_STEP_MS	3	/* for each connection it has, a worker leaves a new one so long to the others */
 #define DELIVER_STOP_MS	8000	/* for what is under way, when told to stop */
 
 /* One of lmtpd's connections. Lives until its last answer is known. */
@@ -61,7 +62,7 @@ struct deliver {
 	struct store_host	 host;
 	struct commitc		 place_commit;	/* for what placing a user writes; host's hook */
 	struct event_base	*base;
-	struct event		*listen_ev, *chan_ev, *term_ev, *stop_ev;
+	struct event		*listen_ev, *chan_ev, *term_ev, *stop_ev, *turn_ev;
 	struct deliver_conn	*conns;		/* owned */
 	struct deliver_link	*links;		/* owned; the first is in use unless it drains */
 	uint32_t		 next_conn, next_link;

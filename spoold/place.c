@@ -40,6 +40,7 @@ static const struct {
 
 static struct place_conf conf;
 static struct mupdatec *map;	/* owned; NULL while not connected */
+static int64_t map_paused_ms;	/* nothing is asked before then (mono_ms) */
 
 void
 place_init(const struct place_conf *c)
@@ -58,6 +59,8 @@ has_map(void)
 static bool
 map_open(void)
 {
+	if (mono_ms() < map_paused_ms)
+		return false;
 	if (map == NULL)
 		map = mupdatec_open(conf.mupdate, conf.timeout_ms);
 	if (map == NULL)
@@ -97,7 +100,10 @@ map_once(enum map_verb verb, const struct map_change *m, char *text_out)
 	return mupdatec_noop(map);
 }
 
-/* The kept connection may have ended since: once more on a new one. */
+/*
+ * The kept connection may have ended since: once more on a new one. But what timed out hangs: it is not
+ * asked again for a while where others wait behind us.
+ */
 static enum result
 map_do(enum map_verb verb, const struct map_change *m)
 {
@@ -105,9 +111,16 @@ map_do(enum map_verb verb, const struct map_change *m)
 	enum result r = TEMP;
 
 	for (int tries = 0; tries < 2 && r == TEMP; tries++) {
+		int64_t began = mono_ms();
+
 		r = map_once(verb, m, text);
-		if (r == TEMP)
-			map_close();
+		if (r != TEMP)
+			break;
+		map_close();
+		if (mono_ms() - began >= conf.timeout_ms) {
+			map_paused_ms = mono_ms() + conf.pause_ms;
+			break;
+		}
 	}
 	if (r == TEMP)
 		LOG("warn.mupdate.temp", log_slice("mailbox", m->name), log_u64("verb", verb));

@@ -12,7 +12,8 @@
 struct place_conf {
 	const char	*mupdate;	/* "unix:/path"; empty: no map, the spool alone decides */
 	const char	*hostname;	/* our host in "host!partition" */
-	int		 timeout_ms;
+	int		 timeout_ms;	/* of a step of the talk with mupdated */
+	int		 pause_ms;	/* after a step timed out: answer STORE_TEMP at once for so long; 0: ask every time */
 };
 /* Once at a worker's start. Kept. */
 void			place_init(const struct place_conf *);

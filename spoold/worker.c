@@ -107,10 +107,11 @@ take(struct worker *w, struct slice msg, int *fds, size_t nfds)
 }
 
 void
-worker_host(const struct site *site, struct commitc *commit, struct store_host *host_out)
+worker_host(const struct site *site, bool is_deliver, struct commitc *commit, struct store_host *host_out)
 {
 	struct place_conf place = {.mupdate = site->conf.mupdate, .hostname = site->conf.hostname,
-	    .timeout_ms = WORKER_MUPDATE_MS};
+	    .timeout_ms = is_deliver ? DELIVER_MUPDATE_MS : WORKER_MUPDATE_MS,
+	    .pause_ms = is_deliver ? DELIVER_PAUSE_MS : 0};
 
 	place_init(&place);
 	commitc_init(commit, site);
@@ -154,7 +155,7 @@ worker_run(void *arg, int chan)
 	w->fd = a->fd;
 	w->answer = buf_make(IPC_MSG_MAX_BYTES);
 	worker_confine(a->site);
-	worker_host(a->site, &w->commit, &w->host);
+	worker_host(a->site, false, &w->commit, &w->host);
 	session_init(w->fd, &a->site->notify);
 	for (;;) {
 		n = ipc_recv(w->fd, w->msg, sizeof(w->msg), fds, &nfds);

@@ -9,6 +9,8 @@
 #include "site.h"
 
 #define WORKER_MUPDATE_MS	10000	/* a step of the talk with mupdated, which asks a master over the network */
+#define DELIVER_MUPDATE_MS	1000	/* the same where other people's deliveries wait behind it */
+#define DELIVER_PAUSE_MS	5000	/* and so long nothing is asked of one that hung */
 
 /* The child's body (lib/parent.h); arg: struct worker_arg. */
 struct worker_arg {
@@ -20,6 +22,6 @@ void	worker_run(void *arg, int chan);
 /* Limits, Landlock to the spools, the user, the system-call filter. */
 void	worker_confine(const struct site *);
 /* The store's view of this host, with the committer behind it; and place_init. Both live as long as the process. */
-void	worker_host(const struct site *, struct commitc *, struct store_host *host_out);
+void	worker_host(const struct site *, bool is_deliver, struct commitc *, struct store_host *host_out);
 
 #endif

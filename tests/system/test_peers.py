@@ -236,7 +236,7 @@ def map_and_route_hang(suite):
             for i in range(4):
                 got, seconds = timed(lambda: suite.deliver(message(f"{name} {i}"), ["bob"], port=10025))
                 # The process that makes the new user's spool waits for mupdated, and whom it serves next with it.
-                assert got[0][0] in (250, 451) and seconds < 2 * STEP_S + 2, (name, i, got, seconds)
+                assert got[0][0] == 250 and seconds < 4, (name, i, got, seconds)
                 longest = max(longest, seconds)
             note(f"{name} stopped: a known user's delivery waited {longest:.1f} s at most")
             got, seconds = timed(lambda: other.select("INBOX"))
@@ -249,7 +249,11 @@ def map_and_route_hang(suite):
             got, seconds = first.end()
             assert got[0][0] == 451 and seconds < 2 * STEP_S + 2, (name, got, seconds)
         assert m.create("after-" + name.replace("/", "-"))[0] == "OK", name
-        assert suite.deliver(message("first again"), [user])[0][0] == 250, name
+        # what hung is not asked for five seconds
+        deadline = time.time() + 8
+        while suite.deliver(message("first again"), [user])[0][0] != 250:
+            assert time.time() < deadline, name
+            time.sleep(0.5)
     with stopped(suite, "relayd/route"):
         got, seconds = timed(lambda: suite.deliver(message("no route"), ["alice", "bob", AWAY]))
         assert [g[0] for g in got] == [451] * 3 and seconds < STEP_S + 2, (got, seconds)

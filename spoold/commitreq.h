@@ -7,7 +7,7 @@
 #ifndef TS_SPOOLD_COMMITREQ_H
 #define TS_SPOOLD_COMMITREQ_H
 
-#include "config.h"
+#include "settings.h"
 #include "delivery.h"
 #include "record.h"
 

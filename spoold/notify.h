@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "address.h"
-#include "config.h"
+#include "settings.h"
 
 /* One anonymous MAP_SHARED page, made by the parent before any child. */
 struct notify_shared {

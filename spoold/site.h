@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-#include "config.h"
+#include "settings.h"
 #include "notify.h"
 #include "store/store.h"
 

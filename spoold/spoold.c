@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #include "children.h"
-#include "config.h"
+#include "settings.h"
 #include "parent.h"
 #include "site.h"
 

@@ -2,7 +2,7 @@
  * The table of spoold's keys. Read by main before anything else; the man page spoold.conf(5) says
  * the same in the same order (a test compares them).
  */
-#include "config.h"
+#include "settings.h"
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -169,7 +169,7 @@ class Suite:
             for pid in [parent] + children(parent):
                 try:
                     title = d if pid == parent else open(f"/proc/{pid}/comm").read().strip()
-                except FileNotFoundError:
+                except OSError:
                     continue
                 if name is None or title == name or d == name:
                     found[pid] = title

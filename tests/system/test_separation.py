@@ -34,6 +34,22 @@ def everything_runs(suite):
     assert not unknown, f"processes nobody described: {unknown}"
 
 
+def settled(check):
+    """A process just born is not confined yet: what is seen must become right within three seconds."""
+    def test(suite):
+        deadline = time.time() + 3
+        while True:
+            try:
+                return check(suite)
+            except (AssertionError, AttributeError, OSError, KeyError):
+                if time.time() > deadline:
+                    raise
+            time.sleep(0.1)
+    test.__name__ = check.__name__
+    return test
+
+
+@settled
 def confined(suite):
     for pid, kind in suite.pids().items():
         if kind in ROOT_PARENTS:
@@ -42,6 +58,7 @@ def confined(suite):
         assert status(pid, "Seccomp") == "2", kind
 
 
+@settled
 def uids(suite):
     if os.getuid() != 0:
         raise Skip("needs root")
@@ -54,6 +71,7 @@ def uids(suite):
         assert caps == (1 << 9 if kind == "rotated/days" else 0), (kind, hex(caps))
 
 
+@settled
 def roots(suite):
     if os.getuid() != 0:
         raise Skip("needs root")

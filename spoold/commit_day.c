@@ -179,8 +179,7 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	p->fd = day_connect(p->commit->site->conf.redundant_socket);
 	if (p->fd < 0) {
-		if (!p->is_absent)
-			day_log_absent(p);
+		day_log_absent(p);
 		if (!p->is_settled)
 			day_settle(p);
 		day_retry(p);

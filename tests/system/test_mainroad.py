@@ -115,9 +115,20 @@ def sample():
 STATE = {}
 
 
+def keep_message(m):
+    m.select("INBOX")
+    _, got = m.fetch("1", "(UID BODY.PEEK[])")
+    STATE["uid"] = int(re.search(rb"UID (\d+)", got[0][0]).group(1))
+    STATE["raw"] = got[0][1]
+    m.logout()
+    return got
+
+
 def postfix_delivers(suite):
     if os.getuid() != 0:
-        raise Skip("Postfix needs root to start")
+        assert suite.deliver(sample(), ["alice"])[0][0] == 250
+        keep_message(suite.imap("alice"))
+        raise Skip("Postfix needs root to start: relayd was given the message without it")
     pf = Postfix(suite.base, suite.port(10225), suite.port(10024))
     STATE["postfix"] = pf
     raw = sample()
@@ -139,10 +150,7 @@ def postfix_delivers(suite):
         time.sleep(0.1)
     else:
         raise AssertionError("the message did not arrive:\n" + pf.log()[-3000:])
-    _, got = m.fetch("1", "(UID BODY.PEEK[])")
-    STATE["uid"] = int(re.search(rb"UID (\d+)", got[0][0]).group(1))
-    STATE["raw"] = got[0][1]
-    m.logout()
+    got = keep_message(m)
     assert "status=sent (250 2" in pf.log(), pf.log()[-2000:]
     assert body_of(got[0][1]) == raw, [(a, b) for a, b in zip(raw.split(b'\n'), body_of(got[0][1]).split(b'\n')) if a != b][:3]
     assert got[0][1].startswith(b"Return-Path: <sender@elsewhere.example>\r\n"), got[0][1][:200]
@@ -327,7 +335,8 @@ def redundant_has_it(suite):
 
 
 def large_one_arrived(suite):
-    need_message()
+    if "postfix" not in STATE:
+        raise Skip("no Postfix")
     deadline = time.time() + 20
     while not re.search(r"to=<bob@.*status=sent", STATE["postfix"].log()):
         assert time.time() < deadline, STATE["postfix"].log()[-2000:]

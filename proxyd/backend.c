@@ -16,6 +16,7 @@
 #include "mboxname.h"
 
 #define OPEN_TIMEOUT_S		5	/* the lot answers at once or not at all */
+#define OPEN_TRIES	3	/* lots asked, where one ends without an answer */
 #define OPEN_MSG_MAX_BYTES	4096
 #define FIND_MAX_BYTES		(16 * 1024)	/* one entry with its ACL */
 
@@ -99,28 +100,43 @@ session_ask(int fd, const struct sessopen *who, int session)
 	return answer;
 }
 
+/* One attempt: the lot's answer; 0: the lot ended without one; -1: spoold cannot be reached. */
 static int
-session_open(struct backend *b, const struct sessopen *who, int *fd_out)
+session_try(struct backend *b, const struct sessopen *who, int *fd_out)
 {
 	int fd = ipc_connect(b->conf->session_socket, SOCK_SEQPACKET), pair[2], answer;
 
 	if (fd == -1) {
 		LOG("warn.session.unreachable", log_slice("sid", who->sid), log_str("why", strerrordesc_np(errno)));
-		return AUTH_TEMP;
+		return -1;
 	}
 	if (ipc_pair(SOCK_STREAM, pair) == -1)
 		DIE(EXIT_TEMP, "fatal.child", log_str("what", "socketpair"));
 	answer = session_ask(fd, who, pair[1]);
 	close(pair[1]);
 	close(fd);
-	if (answer == SESSOPEN_OK) {
+	if (answer == SESSOPEN_OK)
 		*fd_out = pair[0];
+	else
+		close(pair[0]);
+	return answer;
+}
+
+/* A lot that drains may end between taking the connection and reading it: then nothing was opened, and another lot is asked. */
+static int
+session_open(struct backend *b, const struct sessopen *who, int *fd_out)
+{
+	int64_t began = mono_ms();
+	int answer = session_try(b, who, fd_out);
+
+	for (int tries = 1; answer == 0 && tries < OPEN_TRIES && mono_ms() - began < OPEN_TIMEOUT_S * 1000 / 2; tries++)
+		answer = session_try(b, who, fd_out);
+	if (answer == SESSOPEN_OK)
 		return 0;
-	}
-	close(pair[0]);
 	if (answer == SESSOPEN_BUSY)
 		return AUTH_BUSY;
-	LOG("warn.session.refused", log_slice("sid", who->sid), log_i64("answer", answer));
+	if (answer != -1)
+		LOG("warn.session.refused", log_slice("sid", who->sid), log_i64("answer", answer));
 	return AUTH_TEMP;
 }
 

@@ -71,9 +71,9 @@ def is_good(out, status):
                                    for m in map(LINE.match, out.splitlines()) if m)
 
 
-def run_twice(count, name, argv, timeout, env=None):
-    """System tests meet real clocks and other people's daemons: a failure is tried again once, and both are told."""
-    out, status, s = run(argv, timeout, env)
+def judge(count, name, first, argv, timeout, env=None):
+    """Tests with real processes meet real clocks: a failure is tried once more, and that is told."""
+    out, status, s = first
     if not is_good(out, status):
         print(f"again: {name}, which failed:\n" + "\n".join("    " + l for l in out.splitlines()[-60:]), flush=True)
         out, status, s = run(argv, timeout, env)
@@ -113,7 +113,7 @@ def unit(count):
         return p, run([p], 300)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for p, (out, status, s) in pool.map(one, programs):
-            count.add(os.path.relpath(p, BUILD), out, status, s)
+            judge(count, os.path.relpath(p, BUILD), (out, status, s), [p], 300)
     for p in sorted(glob.glob(os.path.join(BUILD, "tests/*/fuzz_*"))):
         if p.endswith((".o", ".d")):
             continue
@@ -139,7 +139,8 @@ def system(count, only=None):
         if only and only not in p:
             continue
         # Daemons end without giving back what they kept for their life: that is no leak.
-        run_twice(count, os.path.relpath(p, TOP), ["python3", p], 900, {"ASAN_OPTIONS": "detect_leaks=0"})
+        argv, env = ["python3", p], {"ASAN_OPTIONS": "detect_leaks=0"}
+        judge(count, os.path.relpath(p, TOP), run(argv, 900, env), argv, 900, env)
 
 
 def fuzz(count, seconds):

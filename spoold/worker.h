@@ -9,7 +9,7 @@
 #include "site.h"
 
 #define WORKER_MUPDATE_MS	10000	/* a step of the talk with mupdated, which asks a master over the network */
-#define DELIVER_MUPDATE_MS	1000	/* the same where other people's deliveries wait behind it */
+#define DELIVER_MUPDATE_MS	3000	/* the same where other people's deliveries wait behind it */
 #define DELIVER_PAUSE_MS	5000	/* and so long nothing is asked of one that hung */
 
 /* The child's body (lib/parent.h); arg: struct worker_arg. */

@@ -35,7 +35,7 @@ conn_find(const struct commit_client *cl, uint32_t id)
 }
 
 static void
-answer_rcpts(struct commit *c, const struct commit_request *r)
+answer_rcpts(const struct commit_request *r)
 {
 	const struct commit_answer *a = &r->head.answer;
 	struct commit_conn *cn = conn_find(r->client, a->conn);
@@ -43,16 +43,12 @@ answer_rcpts(struct commit *c, const struct commit_request *r)
 	struct buf b = buf_make(1024);
 
 	strcpy(reply.text, commit_text(COMMIT_OK));
-	for (size_t i = 0; i < a->nrcpts; i++) {
+	for (size_t i = 0; i < a->nrcpts && cn != NULL; i++) {
 		buf_clear(&b);
 		delivery_pack_done(&b, a->req, a->rcpts[i].index, &reply);
-		if (cn != NULL && pack_ok(&b))
-			outq_send(&cn->out, buf_slice(&b));
-		LOG("deliver.done", log_slice("sid", a->sid), log_slice("qid", a->qid), log_slice("user", a->rcpts[i].user),
-		    log_u64("uid", a->rcpts[i].uid), log_u64("bytes", a->bytes), log_i64("ms", mono_ms() - a->start_ms));
+		if (pack_ok(&b))
+			outq_add(&cn->out, buf_slice(&b));
 	}
-	for (size_t i = 0; i < a->nrcpts; i++)
-		notify_user(&c->site->notify, a->rcpts[i].user, 0);
 	buf_free(&b);
 }
 
@@ -69,20 +65,46 @@ log_orphan(const struct commit_request *r)
 }
 
 void
-commit_answer(struct commit *c, const struct commit_request *r)
+commit_answer(const struct commit_request *r)
 {
-	struct buf b = buf_make(64);
+	struct buf b = buf_make(1 + 8 + 1);
 
 	if (r->outcome == COMMIT_OK && r->head.answer.conn != 0)
-		answer_rcpts(c, r);
-	else if (r->outcome != COMMIT_OK && r->client->fd < 0)
-		log_orphan(r);
-	pack_u8(&b, COMMIT_RESULT);
-	pack_u64(&b, r->head.req);
-	pack_u8(&b, (uint8_t)r->outcome);
-	if (r->client->fd >= 0)
-		outq_send(&r->client->out, buf_slice(&b));
+		answer_rcpts(r);
+	if (r->client->fd >= 0) {
+		pack_u8(&b, COMMIT_RESULT);
+		pack_u64(&b, r->head.req);
+		pack_u8(&b, (uint8_t)r->outcome);
+		outq_add(&r->client->out, buf_slice(&b));
+	}
 	buf_free(&b);
+}
+
+void
+commit_tell(const struct commit *c, const struct commit_request *r)
+{
+	const struct commit_answer *a = &r->head.answer;
+
+	if (r->outcome != COMMIT_OK && r->client->fd < 0)
+		log_orphan(r);
+	if (r->outcome != COMMIT_OK || a->conn == 0)
+		return;
+	for (size_t i = 0; i < a->nrcpts; i++)
+		notify_user(&c->site->notify, a->rcpts[i].user, 0);
+	for (size_t i = 0; i < a->nrcpts; i++)
+		LOG("deliver.done", log_slice("sid", a->sid), log_slice("qid", a->qid), log_slice("user", a->rcpts[i].user),
+		    log_u64("uid", a->rcpts[i].uid), log_u64("bytes", a->bytes), log_i64("ms", mono_ms() - a->start_ms));
+}
+
+void
+commit_answers_send(struct commit *c)
+{
+	for (struct commit_client *cl = c->clients; cl != NULL; cl = cl->next) {
+		for (struct commit_conn *cn = cl->conns; cn != NULL; cn = cn->next)
+			outq_push(&cn->out);
+		if (cl->fd >= 0)
+			outq_push(&cl->out);
+	}
 }
 
 /* ---- workers ---- */
@@ -96,6 +118,7 @@ conn_drop(struct commit_client *cl, uint32_t id)
 		if (cn->id != id)
 			continue;
 		*at = cn->next;
+		outq_push(&cn->out);
 		outq_free(&cn->out);
 		close(cn->fd);
 		free(cn);

@@ -128,8 +128,11 @@ void	commit_flow(struct commit *);
 void	commit_fail(struct commit *, uint32_t partitions, int error);
 /* When stopping or draining and nobody is left: the last sync, and the end. */
 void	commit_end_if_idle(struct commit *);
-/* Tells everybody the request's outcome. */
-void	commit_answer(struct commit *, const struct commit_request *);
+/* The request's outcome to the worker and, of a delivery that went well, to lmtpd: with the next commit_answers_send. */
+void	commit_answer(const struct commit_request *);
+void	commit_answers_send(struct commit *);
+/* And to the log and the sessions, once nobody waits for us any more. */
+void	commit_tell(const struct commit *, const struct commit_request *);
 
 /* commit_day.c */
 void	commit_day_start(struct commit *);

@@ -55,11 +55,27 @@ partition_list(struct commit *c, size_t partition, struct commit_request *all)
 	return list;
 }
 
+/* Answers all of a list, tells of it and frees it. */
+static void
+list_end(struct commit *c, struct commit_request *list)
+{
+	if (list == NULL)
+		return;
+	for (struct commit_request *r = list; r != NULL; r = r->next)
+		commit_answer(r);
+	commit_answers_send(c);
+	for (struct commit_request *r = list, *next; r != NULL; r = next) {
+		next = r->next;
+		commit_tell(c, r);
+		commit_request_free(c, r);
+	}
+}
+
 /* Writes all of it; keeps those that wait for a sync as the batch, answers or frees the rest. */
 static void
 batch_write(struct commit *c)
 {
-	struct commit_request *all = c->collected, **end = &c->batch;
+	struct commit_request *all = c->collected, **end = &c->batch, *failed = NULL, **failed_end = &failed;
 
 	c->collected = NULL;
 	c->collected_end = &c->collected;
@@ -77,13 +93,16 @@ batch_write(struct commit *c)
 			end = &r->next;
 			continue;
 		}
+		if (r->head.wait) {
+			*failed_end = r;
+			failed_end = &r->next;
+			continue;
+		}
 		/* It is in the active log whatever became of the redundant copy. */
-		if (!r->head.wait)
-			c->dirty |= bit(r->head.partition);
-		else
-			commit_answer(c, r);
+		c->dirty |= bit(r->head.partition);
 		commit_request_free(c, r);
 	}
+	list_end(c, failed);
 }
 
 /* ---- what to sync ---- */
@@ -279,15 +298,13 @@ commit_batch_done(struct commit *c)
 	c->batch = NULL;
 	if (failed != 0)
 		commit_fail(c, failed, error);
-	for (struct commit_request *r = batch, *next; r != NULL; r = next) {
-		next = r->next;
+	for (struct commit_request *r = batch; r != NULL; r = r->next) {
 		if ((failed & bit(r->head.partition)) != 0)
 			r->outcome = COMMIT_FAILED;
 		else if (!has_links(r))
 			r->outcome = COMMIT_MOVED;
-		commit_answer(c, r);
-		commit_request_free(c, r);
 	}
+	list_end(c, batch);
 	for (size_t i = 0; i < c->site->npartitions; i++)
 		day_close(&c->parts[i], (failed & bit(i)) != 0);
 	commit_flow(c);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 #include "log.h"
 #include "worker.h"
 
+#define LOGS_KEPT		1024	/* a day's busy users; each log has LOG_FDS descriptors */
+#define LOG_FDS			3
 #define MESSAGES_AT_ONCE	16	/* of one connection, before the others have a turn */
 
 void
@@ -228,6 +231,21 @@ deliver_event(struct deliver *d, int fd, short what, event_callback_fn fn)
 	return ev;
 }
 
+/* Where the system gives fewer descriptors half of them are left for connections and messages in flight. */
+static void
+keep_logs(void)
+{
+	struct rlimit nofile;
+
+	if (getrlimit(RLIMIT_NOFILE, &nofile) != 0)
+		DIE(EXIT_TEMP, "fatal.system", log_str("what", "getrlimit"));
+	if (nofile.rlim_cur < 2 * LOGS_KEPT * LOG_FDS && nofile.rlim_cur < nofile.rlim_max) {
+		nofile.rlim_cur = nofile.rlim_max < 2 * LOGS_KEPT * LOG_FDS ? nofile.rlim_max : 2 * LOGS_KEPT * LOG_FDS;
+		(void)setrlimit(RLIMIT_NOFILE, &nofile);
+	}
+	store_keep_logs(nofile.rlim_cur >= 2 * LOGS_KEPT * LOG_FDS ? LOGS_KEPT : (size_t)nofile.rlim_cur / (2 * LOG_FDS));
+}
+
 void
 deliver_run(void *arg, int chan)
 {
@@ -235,6 +253,7 @@ deliver_run(void *arg, int chan)
 	struct deliver *d = &deliver;
 
 	d->site = arg;
+	keep_logs();
 	worker_confine(d->site);
 	worker_host(d->site, true, &d->place_commit, &d->host);
 	d->base = event_base_new();

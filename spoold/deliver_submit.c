@@ -3,12 +3,10 @@
  * partition) goes to the committer. Every recipient has exactly one answer and one line in the log,
  * written by whoever answers. Doubt is 451.
  */
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "deliver.h"
@@ -59,21 +57,35 @@ refuse(const struct submit *s, size_t i, int code, const char *text)
 
 /* ---- is the user here ---- */
 
+static enum store_result
+user_place(const struct store_host *host, struct slice user)
+{
+	enum store_result r = place_user(host, user);
+
+	/* Half made, its log may be open: it must be looked at again. */
+	if (r != STORE_OK)
+		store_drop_cached();
+	return r;
+}
+
 /* STORE_OK; STORE_NOMBOX: no such user; STORE_EXISTS: another host has the user. */
 static enum store_result
 user_find(const struct store_host *host, struct slice user, bool place)
 {
 	const char *partition;
 
+	/* One whose log we have open was looked at when it was opened. */
+	if (store_is_open(host, user, &partition))
+		return STORE_OK;
 	switch (store_exists(host, user, &partition)) {
 	case LOOKUP_TEMP:
 		return STORE_TEMP;
 	case FOUND:
-		return place_is_half(host, user) ? place_user(host, user) : STORE_OK;
+		return place_is_half(host, user) ? user_place(host, user) : STORE_OK;
 	case ABSENT:
 		break;
 	}
-	return place ? place_user(host, user) : STORE_NOMBOX;
+	return place ? user_place(host, user) : STORE_NOMBOX;
 }
 
 static void
@@ -327,20 +339,10 @@ deliver_failed(struct deliver *d, const struct deliver_pending *p, enum commit_o
 /* ---- RCPT ---- */
 
 static bool
-is_full(const struct deliver *d, const char *partition)
-{
-	char path[PATH_MAX];
-	struct statvfs st;
-
-	(void)snprintf(path, sizeof(path), "%s/%s", d->host.active_dir, partition);
-	return statvfs(path, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize < d->host.reserve_bytes;
-}
-
-static bool
 all_full(const struct deliver *d)
 {
 	for (size_t i = 0; i < d->site->npartitions; i++)
-		if (!is_full(d, d->site->partitions[i]))
+		if (!store_is_full(&d->host, d->site->partitions[i]))
 			return false;
 	return true;
 }
@@ -353,12 +355,12 @@ deliver_check(struct deliver_conn *cn, uint32_t req, bool place, struct slice us
 	struct reply r = reply_of(250, "2.1.5 ok");
 	const char *partition;
 
-	switch (store_exists(&d->host, user, &partition)) {
+	switch (store_is_open(&d->host, user, &partition) ? FOUND : store_exists(&d->host, user, &partition)) {
 	case LOOKUP_TEMP:
 		r = reply_of(451, "4.3.0 mailbox temporarily unavailable");
 		break;
 	case FOUND:
-		if (is_full(d, partition))
+		if (store_is_full(&d->host, partition))
 			r = reply_of(452, "4.3.1 spool is full");
 		break;
 	case ABSENT:

@@ -245,6 +245,7 @@ lot_init(struct lot *l, const struct lot_arg *a, int chan)
 	*l = (struct lot){.site = a->site, .index = a->index, .chan = chan};
 	l->ready_end = &l->ready;
 	users_init(&l->users);
+	notify_watch_none(&a->site->notify, a->index);
 	if (getrlimit(RLIMIT_NOFILE, &nofile) != 0)
 		DIE(EXIT_TEMP, "fatal.system", log_str("what", "getrlimit"));
 	/* An opener is a connection and perhaps a session's descriptor; then workers, listener and the like. */

@@ -168,7 +168,8 @@ lot_session_open(struct lot *l, struct slice record, const struct sessopen *who,
 	if (u->sessions != NULL)
 		u->sessions->user_at = &s->user_next;
 	u->sessions = s;
-	u->nsessions++;
+	if (u->nsessions++ == 0)
+		notify_watch(&l->site->notify, l->index, who->user, true);
 	l->nsessions++;
 	l->nfds += nfds;
 	LOG("session.open", log_slice("sid", who->sid), log_slice("user", who->user), log_str("proto", proto_name(s->proto)),
@@ -255,8 +256,10 @@ session_drop(struct lot *l, struct lot_session *s)
 		s->user_next->user_at = s->user_at;
 	l->nsessions--;
 	l->nfds -= session_nfds((enum sess_proto)s->proto);
-	if (--u->nsessions == 0)
+	if (--u->nsessions == 0) {
+		notify_watch(&l->site->notify, l->index, (struct slice){u->name, u->n}, false);
 		users_drop(&l->users, u);
+	}
 	free(s->blob);
 	free(s);
 }

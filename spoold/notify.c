@@ -34,17 +34,48 @@ notify_make(struct notify *n, size_t nlots)
 	}
 }
 
+static uint32_t
+bucket_of(struct slice user)
+{
+	uint32_t h = 2166136261U;	/* FNV-1a; who makes names collide is told more in vain, no more */
+
+	for (size_t i = 0; i < user.n; i++)
+		h = (h ^ (unsigned char)user.p[i]) * 16777619U;
+	return (h ^ h >> 16) % NOTIFY_BUCKETS;
+}
+
+void
+notify_watch(const struct notify *n, size_t lot, struct slice user, bool on)
+{
+	atomic_uint *count = &n->shared->watched[lot][bucket_of(user)];
+
+	if (on)
+		atomic_fetch_add(count, 1);
+	else
+		atomic_fetch_sub(count, 1);
+}
+
+void
+notify_watch_none(const struct notify *n, size_t lot)
+{
+	for (size_t i = 0; i < NOTIFY_BUCKETS; i++)
+		atomic_store(&n->shared->watched[lot][i], 0);
+}
+
 void
 notify_user(const struct notify *n, struct slice user, uint64_t origin)
 {
 	char msg[NOTIFY_MSG_MAX_BYTES];
 	size_t len = sizeof(origin) + user.n;
+	uint32_t bucket = bucket_of(user);
 
 	if (user.n == 0 || user.n > USER_MAX_BYTES)
 		return;
 	memcpy(msg, &origin, sizeof(origin));
 	memcpy(msg + sizeof(origin), user.p, user.n);
 	for (size_t i = 0; i < n->nlots; i++) {
+		if (atomic_load(&n->shared->watched[i][bucket]) == 0)
+			continue;
 		if (send(n->send_fds[i], msg, len, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
 			continue;
 		/*

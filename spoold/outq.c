@@ -18,6 +18,8 @@ struct outq_msg {
 	char		 p[];
 };
 
+#define AT_ONCE	32	/* messages in one call */
+
 static void
 outq_clear(struct outq *q)
 {
@@ -41,23 +43,52 @@ send_now(struct outq *q, struct slice msg)
 	return sent == 0 || errno != EAGAIN;
 }
 
+/* Sends some of what waits in one call: how many messages are out of our hands; 0: the socket is full. */
+static size_t
+send_some(struct outq *q)
+{
+	struct mmsghdr v[AT_ONCE];
+	struct iovec iov[AT_ONCE];
+	unsigned n = 0;
+	int sent;
+
+	memset(v, 0, sizeof(v));
+	for (struct outq_msg *m = q->head; m != NULL && n < AT_ONCE; m = m->next, n++) {
+		iov[n] = (struct iovec){m->p, m->n};
+		v[n].msg_hdr.msg_iov = &iov[n];
+		v[n].msg_hdr.msg_iovlen = 1;
+	}
+	while ((sent = sendmmsg(q->fd, v, n, MSG_NOSIGNAL | MSG_DONTWAIT)) < 0 && errno == EINTR)
+		continue;
+	return sent > 0 ? (size_t)sent : errno == EAGAIN ? 0 : n;
+}
+
+void
+outq_push(struct outq *q)
+{
+	while (q->head != NULL) {
+		size_t n = send_some(q);
+
+		if (n == 0) {
+			event_add(q->ev, NULL);
+			return;
+		}
+		for (struct outq_msg *m; n > 0; n--) {
+			m = q->head;
+			q->head = m->next;
+			q->bytes -= m->n;
+			free(m);
+		}
+	}
+	q->end = &q->head;
+}
+
 static void
 on_writable(evutil_socket_t fd, short what, void *arg)
 {
-	struct outq *q = arg;
-	struct outq_msg *m;
-
 	(void)fd;
 	(void)what;
-	while ((m = q->head) != NULL && send_now(q, (struct slice){m->p, m->n})) {
-		q->head = m->next;
-		if (q->head == NULL)
-			q->end = &q->head;
-		q->bytes -= m->n;
-		free(m);
-	}
-	if (q->head != NULL)
-		event_add(q->ev, NULL);
+	outq_push(arg);
 }
 
 void
@@ -79,12 +110,10 @@ outq_free(struct outq *q)
 }
 
 void
-outq_send(struct outq *q, struct slice msg)
+outq_add(struct outq *q, struct slice msg)
 {
 	struct outq_msg *m;
 
-	if (q->head == NULL && send_now(q, msg))
-		return;
 	if (q->bytes + msg.n > OUTQ_MAX_BYTES) {
 		LOG("warn.peer.slow", log_u64("bytes", q->bytes));
 		shutdown(q->fd, SHUT_RDWR);
@@ -100,5 +129,14 @@ outq_send(struct outq *q, struct slice msg)
 	*q->end = m;
 	q->end = &m->next;
 	q->bytes += msg.n;
-	event_add(q->ev, NULL);
+}
+
+void
+outq_send(struct outq *q, struct slice msg)
+{
+	if (q->head == NULL && send_now(q, msg))
+		return;
+	outq_add(q, msg);
+	if (q->head != NULL)
+		event_add(q->ev, NULL);
 }

@@ -23,5 +23,8 @@ struct outq {
 void	outq_init(struct outq *, struct event_base *, int fd);
 void	outq_free(struct outq *);
 void	outq_send(struct outq *, struct slice msg);
+/* Several for the same peer: each is added, then all go out in as few calls as they take. What was added waits for a push. */
+void	outq_add(struct outq *, struct slice msg);
+void	outq_push(struct outq *);
 
 #endif

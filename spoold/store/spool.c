@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -17,12 +18,17 @@
 #include "store/path.h"
 
 #define ROOM_FRESH_MS		500	/* how long a look at the free space holds */
+#define ROOMS			16	/* partitions whose free space is remembered; there are no more */
 #define REOPEN_TRIES		3	/* the directory was replaced under us */
 /* A record without extra and body is as long as this: so a SEALED is seen with the read of the trailer. */
 #define BARE_BYTES		(RECORD_HEADER_BYTES + RECORD_TRAILER_BYTES)
 
-static struct spool *kept[SPOOLS_KEPT];
-static uint64_t gets;
+#define BUCKETS			1024
+
+/* The logs kept open: by name, and by age. */
+static LIST_HEAD(, spool) buckets[BUCKETS];
+static TAILQ_HEAD(, spool) ages = TAILQ_HEAD_INITIALIZER(ages);
+static size_t nkept, kept_max = SPOOLS_KEPT;
 
 static void
 close_fds(struct spool *s)
@@ -92,33 +98,70 @@ open_dir(struct spool *s)
 	return open_segment(s, (uint32_t)highest);
 }
 
+/* Chains stay short whatever the names are: there are never many more logs kept than buckets. */
+static size_t
+bucket_of(struct slice user)
+{
+	return record_crc(UINT32_MAX, user) % BUCKETS;
+}
+
 static struct spool *
 find_kept(const struct store_host *host, struct slice user)
 {
-	for (size_t i = 0; i < SPOOLS_KEPT; i++)
-		if (kept[i] != NULL && kept[i]->host == host && slice_is(slice_of(kept[i]->user), user))
-			return kept[i];
+	struct spool *s;
+
+	LIST_FOREACH(s, &buckets[bucket_of(user)], bucket)
+		if (s->host == host && slice_is(slice_of(s->user), user))
+			return s;
 	return NULL;
 }
 
-/* Where a new one may stand: a free place, or that of the one nobody holds and used longest ago. */
-static size_t
-make_place(void)
+static void
+forget(struct spool *s)
 {
-	size_t oldest = SPOOLS_KEPT;
+	LIST_REMOVE(s, bucket);
+	TAILQ_REMOVE(&ages, s, age);
+	nkept--;
+	close_fds(s);
+	free(s);
+}
 
-	for (size_t i = 0; i < SPOOLS_KEPT; i++) {
-		if (kept[i] == NULL)
-			return i;
-		if (kept[i]->refs == 0 && (oldest == SPOOLS_KEPT || kept[i]->used < kept[oldest]->used))
-			oldest = i;
+/* Keeps it, in place of the one nobody holds and used longest ago; not when all are held. */
+static void
+keep(struct spool *s)
+{
+	struct spool *old;
+
+	if (nkept >= kept_max) {
+		TAILQ_FOREACH(old, &ages, age)
+			if (old->refs == 0)
+				break;
+		if (old == NULL)
+			return;
+		forget(old);
 	}
-	if (oldest < SPOOLS_KEPT) {
-		close_fds(kept[oldest]);
-		free(kept[oldest]);
-		kept[oldest] = NULL;
-	}
-	return oldest;
+	s->is_kept = true;
+	LIST_INSERT_HEAD(&buckets[bucket_of(slice_of(s->user))], s, bucket);
+	TAILQ_INSERT_TAIL(&ages, s, age);
+	nkept++;
+}
+
+void
+store_keep_logs(size_t n)
+{
+	kept_max = n;
+}
+
+bool
+store_is_open(const struct store_host *host, struct slice user, const char **partition_out)
+{
+	const struct spool *s = find_kept(host, user);
+
+	/* Closed: it was found removed or could not be read; who asks had better look. */
+	if (s == NULL || s->dir_fd < 0)
+		return false;
+	*partition_out = s->partition;
+	return true;
 }
 
 enum lookup
@@ -127,7 +170,6 @@ spool_get(const struct store_host *host, struct slice user, struct spool **out)
 	struct spool *s = find_kept(host, user);
 	const char *partition;
 	enum lookup found;
-	size_t place;
 
 	if (s == NULL) {
 		if ((found = store_exists(host, user, &partition)) != FOUND)
@@ -144,11 +186,12 @@ spool_get(const struct store_host *host, struct slice user, struct spool **out)
 			free(s);
 			return LOOKUP_TEMP;
 		}
-		if ((place = make_place()) < SPOOLS_KEPT)
-			kept[place] = s;
+		keep(s);
+	} else {
+		TAILQ_REMOVE(&ages, s, age);
+		TAILQ_INSERT_TAIL(&ages, s, age);
 	}
 	s->refs++;
-	s->used = ++gets;
 	*out = s;
 	return FOUND;
 }
@@ -156,11 +199,8 @@ spool_get(const struct store_host *host, struct slice user, struct spool **out)
 void
 spool_put(struct spool *s)
 {
-	if (--s->refs > 0)
+	if (--s->refs > 0 || s->is_kept)
 		return;
-	for (size_t i = 0; i < SPOOLS_KEPT; i++)
-		if (kept[i] == s)
-			return;
 	close_fds(s);
 	free(s);
 }
@@ -168,12 +208,13 @@ spool_put(struct spool *s)
 void
 spool_drop_cached(void)
 {
-	for (size_t i = 0; i < SPOOLS_KEPT; i++)
-		if (kept[i] != NULL && kept[i]->refs == 0) {
-			close_fds(kept[i]);
-			free(kept[i]);
-			kept[i] = NULL;
-		}
+	struct spool *s, *next;
+
+	for (s = TAILQ_FIRST(&ages); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, age);
+		if (s->refs == 0)
+			forget(s);
+	}
 }
 
 int
@@ -313,27 +354,52 @@ spool_unlock(struct spool *s)
 	s->is_locked = false;
 }
 
-enum store_result
-spool_has_room(struct spool *s, uint64_t bytes)
+/* The free space of a partition, looked at by its directory; what was promised since is taken off. NULL with errno. */
+static uint64_t *
+room_of(const struct store_host *host, const char *partition, uint64_t least)
 {
-	static struct {
+	static struct room {
 		const char	*partition;
 		int64_t		 looked_ms;
 		uint64_t	 free_bytes;
-	} last;
-	struct statvfs v;
+	} rooms[ROOMS], *r;
 	int64_t now = mono_ms();
+	char path[PATH_MAX];
+	struct statvfs v;
+	size_t i = 0;
 
-	if (last.partition != s->partition || now - last.looked_ms > ROOM_FRESH_MS || last.free_bytes < bytes ||
-	    last.free_bytes - bytes < s->host->reserve_bytes) {
-		if (fstatvfs(s->dir_fd, &v) != 0)
-			return fail(s, "statvfs");
-		last.partition = s->partition;
-		last.looked_ms = now;
-		last.free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+	while (i < ROOMS - 1 && rooms[i].partition != NULL && rooms[i].partition != partition)
+		i++;
+	r = &rooms[i];
+	if (r->partition == partition && now - r->looked_ms <= ROOM_FRESH_MS && r->free_bytes >= least)
+		return &r->free_bytes;
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", host->active_dir, partition) >= sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return NULL;
 	}
-	if (last.free_bytes < bytes || last.free_bytes - bytes < s->host->reserve_bytes)
+	if (statvfs(path, &v) != 0)
+		return NULL;
+	*r = (struct room){partition, now, (uint64_t)v.f_bavail * v.f_frsize};
+	return &r->free_bytes;
+}
+
+enum store_result
+spool_has_room(struct spool *s, uint64_t bytes)
+{
+	uint64_t least = s->host->reserve_bytes + bytes, *free_bytes = room_of(s->host, s->partition, least);
+
+	if (free_bytes == NULL)
+		return fail(s, "statvfs");
+	if (*free_bytes < least)
 		return STORE_FULL;
-	last.free_bytes -= bytes;
+	*free_bytes -= bytes;
 	return STORE_OK;
+}
+
+bool
+store_is_full(const struct store_host *host, const char *partition)
+{
+	const uint64_t *free_bytes = room_of(host, partition, host->reserve_bytes);
+
+	return free_bytes != NULL && *free_bytes < host->reserve_bytes;
 }

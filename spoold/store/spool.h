@@ -1,9 +1,11 @@
 /*
  * A user's log, open in this process: the directory and the segment appended to. Delivery uses
- * nothing else. The last SPOOLS_KEPT stay open between uses.
+ * nothing else. The last ones stay open between uses: SPOOLS_KEPT, or what store_keep_logs says.
  */
 #ifndef TS_STORE_SPOOL_H
 #define TS_STORE_SPOOL_H
+
+#include <sys/queue.h>
 
 #include "address.h"
 #include "store/segment.h"
@@ -18,7 +20,9 @@ struct spool {
 	struct segment_head head;	/* of the segment appended to */
 	int		 read_fd, write_fd;	/* of it */
 	unsigned	 refs;
-	uint64_t	 used;		/* when it was last got, in gets */
+	bool		 is_kept;	/* in the table: closed when its place is needed, not when it is put back */
+	LIST_ENTRY(spool) bucket;
+	TAILQ_ENTRY(spool) age;		/* got longest ago first */
 	/* while locked */
 	bool		 is_locked;
 	uint64_t	 at;		/* where the next record goes */

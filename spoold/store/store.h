@@ -78,6 +78,12 @@ enum lookup	 store_open(const struct store_host *, struct slice user, struct sto
 enum store_result store_create(const struct store_host *, struct slice user);
 /* FOUND, ABSENT, LOOKUP_TEMP by looking at directories only; partition_out (static string of host) when FOUND. */
 enum lookup	 store_exists(const struct store_host *, struct slice user, const char **partition_out);
+/* FOUND at once, without a look at the disk: the process has its log open and had no trouble with it. */
+bool		 store_is_open(const struct store_host *, struct slice user, const char **partition_out);
+/* Below the reserve; looked at twice a second. A partition that cannot be looked at is not said to be full. */
+bool		 store_is_full(const struct store_host *, const char *partition);
+/* How many logs the process keeps open (three descriptors each) though nobody holds them; 64 without it. At its start. */
+void		 store_keep_logs(size_t n);
 void		 store_close(struct store *);
 /* Closes what the process keeps open and nobody holds (before a fork, or when a process has been idle). */
 void		 store_drop_cached(void);

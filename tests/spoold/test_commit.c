@@ -363,6 +363,7 @@ test_answers(void **state)
 	commit_begin(false, 0);
 	assert_int_equal(ipc_pair(SOCK_SEQPACKET, pair), 0);
 	assert_int_equal(fd_nonblock(pair[1]), 0);
+	notify_watch(&site.notify, 0, SLICE("bob"), true);	/* nobody has a session of alice */
 	assert_int_equal(ipc_send(worker_fd, (struct slice){"\1\7\0\0\0", 5}, &pair[1], 1), 0);
 	close(pair[1]);
 	r = message_request(1, "answered\r\n");
@@ -382,7 +383,11 @@ test_answers(void **state)
 	close(pair[0]);
 	wait_log("deliver.done", 2);
 	assert_true(notify_read(&site.notify, 0, user, &origin));
-	assert_string_equal(user, "alice");
+	assert_string_equal(user, "bob");
+	assert_false(notify_read(&site.notify, 0, user, &origin));
+	notify_watch(&site.notify, 0, SLICE("bob"), false);
+	notify_user(&site.notify, SLICE("bob"), 0);
+	assert_false(notify_read(&site.notify, 0, user, &origin));
 }
 
 static void

@@ -199,12 +199,16 @@ test_notify(void **state)
 	uint64_t origin;
 
 	(void)state;
+	notify_watch(&notify, 0, SLICE("alice"), true);
 	session_spool_changed(&s, SLICE("alice"));
 	assert_true(notify_read(&notify, 0, user, &origin));
 	assert_string_equal(user, "alice");
 	assert_int_equal(origin, 42);
 	assert_false(notify_read(&notify, 0, user, &origin));
 	assert_false(notify_missed(&notify, 0));
+	notify_watch_none(&notify, 0);
+	session_spool_changed(&s, SLICE("alice"));
+	assert_false(notify_read(&notify, 0, user, &origin));
 }
 
 int

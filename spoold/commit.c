@@ -518,7 +518,8 @@ commit_init(struct commit *c, const struct site *site, int chan)
 	struct timeval start = {.tv_sec = COMMIT_START_MS / 1000};
 	struct rlimit nofile;
 
-	*c = (struct commit){.site = site, .calls = site->calls, .chan = chan, .collected_end = &c->collected};
+	*c = (struct commit){.site = site, .calls = site->calls, .chan = chan, .collected_end = &c->collected,
+	    .written_end = &c->written};
 	if (c->calls.syncfs == NULL)
 		c->calls.syncfs = syncfs;
 	if (c->calls.fdatasync == NULL)

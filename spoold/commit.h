@@ -5,7 +5,7 @@
  * its doors), commit_day.c (descriptors from rotated), commit_write.c (redundant records),
  * commit_sync.c (batches), commit_thread.c (the threads that wait for the disk).
  *
- *   request -> collected -> written to the redundant spool -> (waits:) batch -> synced -> answered
+ *   request -> collected -> written to the redundant spool -> (waits:) written -> batch -> synced -> answered
  */
 #ifndef TS_SPOOLD_COMMIT_H
 #define TS_SPOOLD_COMMIT_H
@@ -70,6 +70,7 @@ struct commit_day {
 	uint32_t		 salt;
 	dev_t			 dev;
 	bool			 is_dirty;	/* written to since its last sync began */
+	bool			 is_lost;	/* given up by all but the written requests that are in it */
 	char			 day[REDUNDANT_DAY_MAX_BYTES + 1];
 };
 
@@ -79,6 +80,7 @@ struct commit_part {
 	struct commit_day	*day;		/* owned; NULL: absent */
 	struct commit_day	*retiring;	/* owned; to be synced and closed with the next batch */
 	struct commit_day	*closing;	/* owned; in the batch being synced */
+	struct commit_day	*ahead;		/* the written requests are in it, never in two; owned where it is lost */
 	struct event		*ev;		/* owned; rotated's connection */
 	struct event		*retry;		/* owned; timer */
 	int			 fd;		/* rotated's connection; -1 */
@@ -98,7 +100,7 @@ struct commit_job {
 	uint32_t		 partitions;	/* bit mask: who fails with it */
 	int			 error;		/* errno, 0: done */
 };
-#define COMMIT_JOBS_MAX	(3 * PARTITIONS_MAX)	/* volumes, days, days that retire */
+#define COMMIT_JOBS_MAX	(4 * PARTITIONS_MAX)	/* volumes, days written to, days that retire, days whose time came */
 
 struct commit {
 	const struct site	*site;
@@ -109,6 +111,7 @@ struct commit {
 	struct commit_client	*clients;	/* owned */
 	struct commit_part	 parts[PARTITIONS_MAX];
 	struct commit_request	*collected, **collected_end;
+	struct commit_request	*written, **written_end;	/* to the redundant spool; wait for the next round */
 	struct commit_request	*batch;		/* being synced */
 	size_t			 held_bytes, held_fds, held_fds_max;
 	uint32_t		 dirty;		/* partitions with changes nobody waits for, since their last sync began */
@@ -137,6 +140,8 @@ void	commit_tell(const struct commit *, const struct commit_request *);
 /* commit_day.c */
 void	commit_day_start(struct commit *);
 void	commit_day_free(struct commit_day *);
+/* It is not to be written to any more: freed, or when the written requests in it are synced. */
+void	commit_day_lose(struct commit_part *, struct commit_day *);
 /* Every batch of it is synced: tells rotated. */
 void	commit_day_closed(struct commit_part *, struct commit_day *);
 /* A delivery was deferred or a change dropped for want of a descriptor. */
@@ -145,7 +150,7 @@ void	commit_day_missed(struct commit_part *, bool was_waiting);
 /* commit_write.c: appends the records of the list (by write_next) to the day; sets outcome of those that failed. */
 void	commit_write(struct commit_part *, struct commit_request *);
 
-/* commit_sync.c: writes what was collected and syncs it, unless a batch is under way. */
+/* commit_sync.c: writes what was collected, and syncs what was written unless a batch is under way. */
 void	commit_batch(struct commit *);
 /* The threads are done with c->jobs. */
 void	commit_batch_done(struct commit *);

@@ -22,6 +22,15 @@ commit_day_free(struct commit_day *d)
 	free(d);
 }
 
+void
+commit_day_lose(struct commit_part *p, struct commit_day *d)
+{
+	if (d == p->ahead)
+		d->is_lost = true;
+	else
+		commit_day_free(d);
+}
+
 static void
 day_log_absent(struct commit_part *p)
 {
@@ -79,11 +88,11 @@ day_lost(struct commit_part *p)
 	close(p->fd);
 	p->fd = -1;
 	if (p->day != NULL)
-		commit_day_free(p->day);
+		commit_day_lose(p, p->day);
 	p->day = NULL;
 	for (struct commit_day *d = p->retiring, *next; d != NULL; d = next) {
 		next = d->next;
-		commit_day_free(d);
+		commit_day_lose(p, d);
 	}
 	p->retiring = NULL;
 	p->absent_ms = mono_ms();

@@ -1,7 +1,8 @@
 /*
  * A batch: everything collected is appended to the redundant spool, then one round of syncs covers
- * both spools, then every waiter has that one result. While a round is under way the next batch
- * collects; nothing written after a round began is covered by it. A sync that failed is final.
+ * both spools, then every waiter has that one result. While a round is under way the next batch is
+ * collected and written, so that the disk has its next round before the last one is answered; nothing
+ * written after a round began is covered by it. A sync that failed is final.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -71,14 +72,42 @@ list_end(struct commit *c, struct commit_request *list)
 	}
 }
 
-/* Writes all of it; keeps those that wait for a sync as the batch, answers or frees the rest. */
-static void
-batch_write(struct commit *c)
+/* A day came or went since the written were written: what is collected for it waits until they have their round. */
+static bool
+is_held(const struct commit *c, const struct commit_request *r)
 {
-	struct commit_request *all = c->collected, **end = &c->batch, *failed = NULL, **failed_end = &failed;
+	const struct commit_part *p = &c->parts[r->head.partition];
+
+	return p->ahead != NULL && p->ahead != p->day;
+}
+
+static struct commit_request *
+collected_take(struct commit *c)
+{
+	struct commit_request *all = c->collected, *taken = NULL, **end = &taken;
 
 	c->collected = NULL;
 	c->collected_end = &c->collected;
+	for (struct commit_request *r = all, *next; r != NULL; r = next) {
+		next = r->next;
+		r->next = NULL;
+		if (is_held(c, r)) {
+			*c->collected_end = r;
+			c->collected_end = &r->next;
+		} else {
+			*end = r;
+			end = &r->next;
+		}
+	}
+	return taken;
+}
+
+/* Writes what was collected; what waits for a sync goes to the written, the rest is answered or freed. */
+static void
+batch_write(struct commit *c)
+{
+	struct commit_request *all = collected_take(c), *failed = NULL, **failed_end = &failed;
+
 	for (size_t i = 0; i < c->site->npartitions; i++) {
 		struct commit_request *list = partition_list(c, i, all);
 
@@ -89,18 +118,40 @@ batch_write(struct commit *c)
 		next = r->next;
 		r->next = NULL;
 		if (r->head.wait && r->outcome == COMMIT_OK) {
-			*end = r;
-			end = &r->next;
-			continue;
-		}
-		if (r->head.wait) {
+			c->parts[r->head.partition].ahead = c->parts[r->head.partition].day;
+			*c->written_end = r;
+			c->written_end = &r->next;
+		} else if (r->head.wait) {
 			*failed_end = r;
 			failed_end = &r->next;
-			continue;
+		} else {
+			/* It is in the active log whatever became of the redundant copy. */
+			c->dirty |= bit(r->head.partition);
+			commit_request_free(c, r);
 		}
-		/* It is in the active log whatever became of the redundant copy. */
-		c->dirty |= bit(r->head.partition);
-		commit_request_free(c, r);
+	}
+	list_end(c, failed);
+}
+
+/* The written are the batch now, but for those of a partition whose sync failed after they were written. */
+static void
+batch_take(struct commit *c)
+{
+	struct commit_request *all = c->written, **end = &c->batch, *failed = NULL, **failed_end = &failed;
+
+	c->written = NULL;
+	c->written_end = &c->written;
+	for (struct commit_request *r = all, *next; r != NULL; r = next) {
+		next = r->next;
+		r->next = NULL;
+		if (c->parts[r->head.partition].is_failed) {
+			r->outcome = COMMIT_FAILED;
+			*failed_end = r;
+			failed_end = &r->next;
+		} else {
+			*end = r;
+			end = &r->next;
+		}
 	}
 	list_end(c, failed);
 }
@@ -191,7 +242,7 @@ volume_jobs(struct commit *c, size_t volume)
 
 /* The redundant side of a partition, where no sync of the whole file system covers it. */
 static void
-day_jobs(struct commit *c, size_t partition, bool is_waited)
+day_jobs(struct commit *c, size_t partition)
 {
 	struct commit_part *p = &c->parts[partition];
 
@@ -201,7 +252,14 @@ day_jobs(struct commit *c, size_t partition, bool is_waited)
 		p->retiring = p->closing->next;
 		job_add_file(c, p->closing->dev, p->closing->fd, bit(partition));
 	}
-	if (p->day == NULL || !p->day->is_dirty || (!is_waited && !c->is_due))
+	if (p->ahead != NULL && p->ahead != p->closing) {
+		job_add_file(c, p->ahead->dev, p->ahead->fd, bit(partition));
+		p->ahead->is_dirty = false;
+		if (p->ahead->is_lost)
+			commit_day_free(p->ahead);
+	}
+	p->ahead = NULL;
+	if (p->day == NULL || !p->day->is_dirty || !c->is_due)
 		return;
 	job_add_file(c, p->day->dev, p->day->fd, bit(partition));
 	p->day->is_dirty = false;
@@ -210,15 +268,11 @@ day_jobs(struct commit *c, size_t partition, bool is_waited)
 static void
 jobs_make(struct commit *c)
 {
-	uint32_t waited = 0;
-
 	c->njobs = 0;
-	for (struct commit_request *r = c->batch; r != NULL; r = r->next)
-		waited |= bit(r->head.partition);
 	for (size_t v = 0; v < c->site->nvolumes; v++)
 		volume_jobs(c, v);
 	for (size_t i = 0; i < c->site->npartitions; i++)
-		day_jobs(c, i, (waited & bit(i)) != 0);
+		day_jobs(c, i);
 	c->is_due = false;
 }
 
@@ -239,9 +293,10 @@ sync_later(struct commit *c)
 void
 commit_batch(struct commit *c)
 {
+	batch_write(c);
 	if (c->is_syncing)
 		return;
-	batch_write(c);
+	batch_take(c);
 	jobs_make(c);
 	sync_later(c);
 	if (c->njobs == 0) {
@@ -250,6 +305,7 @@ commit_batch(struct commit *c)
 	}
 	c->is_syncing = true;
 	commit_thread_run(c->jobs, c->njobs);
+	batch_write(c);	/* those that were held */
 }
 
 /* ---- the result ---- */
@@ -298,6 +354,10 @@ commit_batch_done(struct commit *c)
 	c->batch = NULL;
 	if (failed != 0)
 		commit_fail(c, failed, error);
+	for (size_t i = 0; i < c->site->npartitions; i++)
+		day_close(&c->parts[i], (failed & bit(i)) != 0);
+	if (failed == 0)
+		commit_batch(c);
 	for (struct commit_request *r = batch; r != NULL; r = r->next) {
 		if ((failed & bit(r->head.partition)) != 0)
 			r->outcome = COMMIT_FAILED;
@@ -305,7 +365,5 @@ commit_batch_done(struct commit *c)
 			r->outcome = COMMIT_MOVED;
 	}
 	list_end(c, batch);
-	for (size_t i = 0; i < c->site->npartitions; i++)
-		day_close(&c->parts[i], (failed & bit(i)) != 0);
 	commit_flow(c);
 }

@@ -40,6 +40,7 @@ commit_begin(bool single_copy, uint64_t file_max)
 	site = (struct site){.npartitions = 1, .partitions = {"default"}, .nvolumes = 1, .epoch = 3};
 	site.conf = (struct spoold_conf){.redundant_socket = socket, .sync_interval_ms = 50,
 	    .single_copy = single_copy, .drain_max_s = 1};
+	site.calls = calls;
 	site.volumes[0].fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(fstat(site.volumes[0].fd, &st), 0);
 	site.volumes[0].dev = st.st_dev;
@@ -390,6 +391,116 @@ test_answers(void **state)
 	assert_false(notify_read(&site.notify, 0, user, &origin));
 }
 
+/* What the committer's syncs do and say, in memory shared with it. */
+static struct held {
+	atomic_int	is_held;	/* syncs wait */
+	atomic_int	nwaiting;
+	atomic_int	n;
+	ino_t		inodes[64];
+} *held;
+
+static int
+held_sync(int fd)
+{
+	struct stat st;
+	int n;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	if ((n = atomic_fetch_add(&held->n, 1)) < 64)
+		held->inodes[n] = st.st_ino;
+	atomic_fetch_add(&held->nwaiting, 1);
+	for (int i = 0; i < WAIT_MS && atomic_load(&held->is_held); i++)
+		nap(1);
+	atomic_fetch_sub(&held->nwaiting, 1);
+	return 0;
+}
+
+/* How often a file was synced. */
+static int
+syncs_of(const char *name)
+{
+	struct stat st;
+	int n = 0;
+
+	assert_int_equal(stat(in_dir(name), &st), 0);
+	for (int i = 0; i < atomic_load(&held->n); i++)
+		n += held->inodes[i] == st.st_ino;
+	return n;
+}
+
+static void
+wait_count(const char *name, const char *text, size_t want)
+{
+	for (int i = 0; i < WAIT_MS / 10 && count_in(name, text) != want; i++)
+		nap(10);
+	assert_int_equal(count_in(name, text), want);
+}
+
+/*
+ * While a round of syncs is under way the next batch is written. The day it went to may retire meanwhile, or
+ * rotated may die: it is synced all the same before anybody is told, and what comes later goes elsewhere.
+ */
+static void
+ahead_of(bool is_lost)
+{
+	struct request r;
+
+	held = mmap(NULL, sizeof(*held), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(held, MAP_FAILED);
+	calls = (struct site_calls){.syncfs = held_sync, .fdatasync = held_sync};
+	rotated_start();
+	atomic_store(&held->is_held, 1);
+	commit_begin(false, 0);
+	r = message_request(1, "first of three\r\n");
+	request_send(&r, &log_fd, 1);
+	wait_count("redundant/default.2026-01-01", "first of three", 1);
+	for (int i = 0; i < WAIT_MS && atomic_load(&held->nwaiting) < 2; i++)
+		nap(1);
+	r = message_request(2, "second of three\r\n");
+	request_send(&r, &log_fd, 1);
+	wait_count("redundant/default.2026-01-01", "second of three", 1);
+	assert_int_equal(syncs_of("redundant/default.2026-01-01"), 1);
+	if (is_lost) {
+		kill(rotated_pid, SIGKILL);
+		waitpid(rotated_pid, NULL, 0);
+		rotated_pid = -1;
+		for (int i = 0; i < WAIT_MS && atomic_load(&site.notify.shared->absent) == 0; i++)
+			nap(1);
+		assert_int_equal(atomic_load(&site.notify.shared->absent), 1);
+	} else {
+		rotated_rotate();
+		wait_log("redundant.present", 2);
+		r = message_request(3, "third of three\r\n");
+		request_send(&r, &log_fd, 1);
+		nap(100);
+		assert_int_equal(count_in("redundant/default.2026-01-02", "third of three"), 0);
+	}
+	atomic_store(&held->is_held, 0);
+	assert_int_equal(result_next(1), COMMIT_OK);
+	assert_int_equal(result_next(2), COMMIT_OK);
+	assert_int_equal(syncs_of("redundant/default.2026-01-01"), 2);
+	if (!is_lost) {
+		assert_int_equal(result_next(3), COMMIT_OK);
+		assert_int_equal(syncs_of("redundant/default.2026-01-02"), 1);
+	}
+	calls = (struct site_calls){0};
+	munmap(held, sizeof(*held));
+}
+
+static void
+test_ahead_rotated(void **state)
+{
+	(void)state;
+	ahead_of(false);
+}
+
+static void
+test_ahead_lost(void **state)
+{
+	(void)state;
+	ahead_of(true);
+}
+
 static void
 test_stop(void **state)
 {
@@ -486,6 +597,8 @@ main(void)
 		ROW(test_short_write),
 		ROW(test_two_committers),
 		ROW(test_answers),
+		ROW(test_ahead_rotated),
+		ROW(test_ahead_lost),
 		ROW(test_stop),
 		ROW(test_drain),
 		ROW(test_single_copy),

@@ -454,8 +454,10 @@ ahead_of(bool is_lost)
 	r = message_request(1, "first of three\r\n");
 	request_send(&r, &log_fd, 1);
 	wait_count("redundant/default.2026-01-01", "first of three", 1);
+	/* Both copies are synced at the same time. */
 	for (int i = 0; i < WAIT_MS && atomic_load(&held->nwaiting) < 2; i++)
 		nap(1);
+	assert_int_equal(atomic_load(&held->nwaiting), 2);
 	r = message_request(2, "second of three\r\n");
 	request_send(&r, &log_fd, 1);
 	wait_count("redundant/default.2026-01-01", "second of three", 1);

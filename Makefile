@@ -78,6 +78,8 @@ endef
 $(foreach r,lib $(DAEMONS),$(eval $(call testrules,$(r))))
 
 BENCH	= $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+$(O)/tests/bench/big%.o: CPPF += -Ispoold
+$(B)/tests/bench/bigstore: $(O)/spoold.a $(O)/lib.a
 $(BENCH): $(B)/%: $(O)/%.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

@@ -182,7 +182,8 @@ imap_begin(struct imap *im)
 			imap_bye(im, "timeout", "Autologout, you were quiet for too long");
 			return false;
 		}
-		session_puts(s, "* OK Still here\r\n");
+		if (!im->is_behind)
+			session_puts(s, "* OK Still here\r\n");
 		return idle_changed(im);
 	}
 	return true;
@@ -240,13 +241,17 @@ imap_park(struct imap *im)
 {
 	struct session	*s = im->s;
 
+	im->is_behind = im->is_idling && im->is_selected && store_is_behind(im->store);
 	if (!imap_state_pack(im, &s->state)) {
 		LOG("bug.session.state", log_slice("sid", s->who.sid));
 		imap_bye(im, "state", "The session cannot go on, please connect again");
 		return SESSION_CLOSE;
 	}
 	s->wants_changes = im->is_idling && im->is_selected;
-	s->timer_ms = im->is_idling ? IMAP_IDLE_TELL_MS : IMAP_AUTOLOGOUT_MS;
+	if (im->is_behind)
+		s->timer_ms = IMAP_BEHIND_MS;
+	else
+		s->timer_ms = im->is_idling ? IMAP_IDLE_TELL_MS : IMAP_AUTOLOGOUT_MS;
 	return SESSION_PARK;
 }
 

@@ -23,6 +23,7 @@
 #define IMAP_BAD_MAX		20		/* BADs in a row: this is no mail client */
 #define IMAP_BARE_MAX		3		/* lines with a bare CR or LF: as in every daemon of ours */
 #define IMAP_IDLE_TELL_MS	(2 * 60 * 1000)	/* "Still here": shorter than a mobile network's NAT forgets */
+#define IMAP_BEHIND_MS		250		/* in IDLE, when the index was busy: then it is looked at again */
 #define IMAP_AUTOLOGOUT_MS	(30 * 60 * 1000) /* RFC 3501 5.4: at least 30 minutes */
 
 /* The message literal of an APPEND, taken in before the command runs (append.c). */
@@ -35,9 +36,11 @@ struct append_literal {
 	bool		 is_failed;	/* the file could not be written: answer TEMP */
 };
 
-/* Flags the command in hand told of a message (told.c). */
+/* Flags the command in hand told of messages that follow each other in the view (told.c). */
 struct told {
-	uint32_t	 uid, flags;
+	uint32_t	 uid, last;	/* the first one's and the last one's */
+	uint32_t	 last_seq;
+	uint32_t	 flags;
 	uint64_t	 keywords[STORE_KEYWORDS_MAX / 64];
 };
 
@@ -49,6 +52,7 @@ struct imap {
 	bool		 is_selected;
 	bool		 is_readonly;	/* EXAMINE */
 	bool		 is_idling;
+	bool		 is_behind;	/* what it was told in IDLE may be of a moment ago: look again soon */
 	struct view	 view;		/* of the selected mailbox */
 	char		 idle_tag[IMAP_TAG_MAX_BYTES + 1];
 	uint8_t		 nbad;		/* BADs in a row */

@@ -9,7 +9,8 @@
 
 #define STATE_VERSION	1	/* of the bytes below; another version ends the session */
 
-enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_CLAIMS_RECENT = 8, STATE_ALL = 15 };
+enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_CLAIMS_RECENT = 8, STATE_BEHIND = 16,
+	STATE_ALL = 31 };
 
 bool
 imap_state_pack(const struct imap *im, struct buf *out)
@@ -19,7 +20,8 @@ imap_state_pack(const struct imap *im, struct buf *out)
 	buf_clear(out);
 	pack_u8(out, STATE_VERSION);
 	pack_u8(out, (uint8_t)((im->is_selected ? STATE_SELECTED : 0) | (im->is_readonly ? STATE_READONLY : 0) |
-	    (im->is_idling ? STATE_IDLING : 0) | (im->is_selected && v->claims_recent ? STATE_CLAIMS_RECENT : 0)));
+	    (im->is_idling ? STATE_IDLING : 0) | (im->is_behind ? STATE_BEHIND : 0) |
+	    (im->is_selected && v->claims_recent ? STATE_CLAIMS_RECENT : 0)));
 	pack_u8(out, im->nbad);
 	pack_u8(out, im->nbare);
 	pack_u8(out, im->nkeywords_told);
@@ -68,6 +70,7 @@ imap_state_unpack(struct slice in, struct imap *im)
 	got.is_readonly = (bits & STATE_READONLY) != 0;
 	got.is_idling = (bits & STATE_IDLING) != 0;
 	got.view.claims_recent = (bits & STATE_CLAIMS_RECENT) != 0;
+	got.is_behind = (bits & STATE_BEHIND) != 0;
 	if ((got.is_readonly || got.view.claims_recent) && !got.is_selected)
 		return false;
 	if (got.is_selected) {

@@ -6,6 +6,7 @@
 
 #include "imap/told.h"
 
+#define PIECE_MAX_BYTES		(16 * 1024 * 1024)	/* of changes at once: what one record expunged, 2,000,000 messages */
 #define FLAGS_LINE_MAX_BYTES	(STORE_KEYWORDS_MAX * (STORE_KEYWORD_MAX_BYTES + 1) + 256)
 
 static const struct { uint32_t flag; const char *name; } system_flags[] = {
@@ -123,20 +124,21 @@ delta_tell(struct imap *im, const struct view_delta *d)
 bool
 untagged_sync(struct imap *im, bool may_expunge)
 {
+	struct arena		piece = arena_make(PIECE_MAX_BYTES);
 	struct view_delta	d;
 	enum store_result	r;
 
 	if (!im->is_selected || !view_is_stale(im->store, &im->view))
 		return true;
-	r = view_sync(im->store, &im->view, may_expunge, imap_arena(im), &d);
-	if (r == STORE_NOMBOX || (r == STORE_OK && d.is_gone)) {
-		im->is_selected = false;
-		imap_bye(im, "gone", "The selected mailbox is gone, please connect again");
-		return false;
-	}
-	if (r == STORE_OK)
-		delta_tell(im, &d);
-	else if (r == STORE_LIMIT)	/* more changes than can be told: a new SELECT costs less */
-		imap_bye(im, "stale", "Too much has changed, please connect again");
+	do {
+		arena_reset(&piece);
+		r = view_sync(im->store, &im->view, may_expunge, &piece, &d);
+		if (r == STORE_NOMBOX || (r == STORE_OK && d.is_gone)) {
+			im->is_selected = false;
+			imap_bye(im, "gone", "The selected mailbox is gone, please connect again");
+		} else if (r == STORE_OK)
+			delta_tell(im, &d);
+	} while (r == STORE_OK && d.has_more && !im->s->is_dead);
+	arena_free(&piece);
 	return !im->is_over;
 }

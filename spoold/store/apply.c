@@ -9,9 +9,8 @@
 #include <stdio.h>
 
 #include "log.h"
+#include "store/blocks.h"
 #include "store/dup.h"
-#include "store/extra.h"
-#include "store/state.h"
 
 static void
 odd(struct index *ix, const struct record *r, const char *why)
@@ -89,31 +88,6 @@ apply_message(struct index *ix, const struct scan *s, const struct record *r)
 	mbox_save(ix, &m);
 }
 
-/* Calls for the live messages of ranges: expunges them. */
-static void
-expunge_ranges(struct index *ix, struct mbox *m, struct extra_ranges *uids, uint64_t modseq)
-{
-	struct uid_range range;
-	struct slice k, v;
-	struct iter it;
-
-	while (extra_range(uids, &range)) {
-		struct ix_key from = key_uid('e', m->v.num, range.lo);
-
-		iter_begin(&it, ix, &from, 5);
-		while (iter_next(&it, &k, &v)) {
-			uint32_t uid = key_get_u32((const unsigned char *)k.p + 5);
-			struct ix_msg msg;
-
-			if (uid > range.hi)
-				break;
-			memcpy(&msg, v.p, sizeof(msg));
-			msg_expunge(ix, m, uid, &msg, modseq);
-		}
-		iter_end(&it);
-	}
-}
-
 static void
 link_entries(struct index *ix, const struct record *r, struct extra_link *l, struct mbox *m)
 {
@@ -162,71 +136,35 @@ apply_link(struct index *ix, const struct record *r)
 	}
 	link_entries(ix, r, &l, &to);
 	if (memcmp(l.source, r->mailbox, RECORD_ID_BYTES) == 0)
-		expunge_ranges(ix, &to, &l.expunged, r->modseq);
+		blocks_expunge(ix, &to, &l.expunged, r->modseq);
 	else if (memcmp(l.source, none, RECORD_ID_BYTES) != 0 && mbox_load(ix, l.source, &from)) {
-		expunge_ranges(ix, &from, &l.expunged, r->modseq);
+		blocks_expunge(ix, &from, &l.expunged, r->modseq);
 		mbox_save(ix, &from);
 	}
 	mbox_save(ix, &to);
 }
 
 static void
-change_flags(struct ix_msg *msg, enum flag_op op, uint32_t flags, const uint64_t *keywords)
-{
-	switch (op) {
-	case FLAGS_SET:
-		msg->flags = flags;
-		memcpy(msg->keywords, keywords, sizeof(msg->keywords));
-		break;
-	case FLAGS_ADD:
-		msg->flags |= flags;
-		msg->keywords[0] |= keywords[0];
-		msg->keywords[1] |= keywords[1];
-		break;
-	case FLAGS_REMOVE:
-		msg->flags &= ~flags;
-		msg->keywords[0] &= ~keywords[0];
-		msg->keywords[1] &= ~keywords[1];
-		break;
-	}
-}
-
-static void
 apply_flags(struct index *ix, const struct record *r)
 {
-	uint64_t keywords[2] = {0, 0};
+	struct flag_bits bits = {.flags = 0};
 	struct extra_flags f;
-	struct uid_range range;
-	struct slice name, k, v;
+	struct slice name;
 	struct mbox m;
-	struct iter it;
 
 	if (!extra_unpack_flags(r->extra, &f) || !mbox_load(ix, r->mailbox, &m)) {
 		odd(ix, r, "extra");
 		return;
 	}
+	bits.op = f.op;
+	bits.flags = f.flags;
 	while (extra_keyword(&f.keywords, &name)) {
 		int bit = f.op == FLAGS_REMOVE ? keyword_find(ix, name) : keyword_make(ix, name);
 
 		if (bit >= 0)
-			keywords[bit / 64] |= 1ULL << (bit % 64);
+			bits.keywords[bit / 64] |= 1ULL << (bit % 64);
 	}
-	while (extra_range(&f.uids, &range)) {
-		struct ix_key from = key_uid('e', m.v.num, range.lo);
-
-		iter_begin(&it, ix, &from, 5);
-		while (iter_next(&it, &k, &v)) {
-			uint32_t uid = key_get_u32((const unsigned char *)k.p + 5);
-			struct ix_msg msg;
-
-			if (uid > range.hi)
-				break;
-			memcpy(&msg, v.p, sizeof(msg));
-			change_flags(&msg, f.op, f.flags, keywords);
-			msg_change(ix, &m, uid, &msg, r->modseq);
-		}
-		iter_end(&it);
-	}
+	blocks_flag(ix, &m, &f.uids, &bits, r->modseq);
 	mbox_save(ix, &m);
 }
 
@@ -240,7 +178,7 @@ apply_expunge(struct index *ix, const struct record *r)
 		odd(ix, r, "extra");
 		return;
 	}
-	expunge_ranges(ix, &m, &uids, r->modseq);
+	blocks_expunge(ix, &m, &uids, r->modseq);
 	mbox_save(ix, &m);
 }
 
@@ -278,12 +216,23 @@ apply_rename(struct index *ix, const struct record *r)
 			mbox_rename(ix, &m, name);
 }
 
+/* The live ones of one range. */
+static void
+expunge_range(struct index *ix, struct mbox *m, uint32_t lo, uint32_t hi, uint64_t modseq)
+{
+	struct uid_range r = {lo, hi};
+	struct extra_ranges uids = {.r = &r, .n = 1};
+	struct buf b = buf_make(16);
+
+	extra_pack_ranges(&b, &uids);
+	if (extra_unpack_ranges(buf_slice(&b), &uids))
+		blocks_expunge(ix, m, &uids, modseq);
+	buf_free(&b);
+}
+
 static void
 apply_delete(struct index *ix, const struct record *r)
 {
-	struct uid_range all = {1, UINT32_MAX};
-	struct buf b = buf_make(16);
-	struct extra_ranges uids = {.r = &all, .n = 1};
 	struct ix_key k;
 	struct mbox m;
 
@@ -291,10 +240,7 @@ apply_delete(struct index *ix, const struct record *r)
 		odd(ix, r, "mailbox");
 		return;
 	}
-	extra_pack_ranges(&b, &uids);
-	if (extra_unpack_ranges(buf_slice(&b), &uids))
-		expunge_ranges(ix, &m, &uids, r->modseq);
-	buf_free(&b);
+	expunge_range(ix, &m, 1, UINT32_MAX, r->modseq);
 	k = key_name('n', (struct slice){m.name.s, m.name.n});
 	index_delete(ix, &k);
 	m.v.is_deleted = 1;
@@ -350,7 +296,7 @@ apply_void(struct index *ix, const struct record *r)
 		return;
 	if (!msg_load(ix, b.num, b.uid, &msg) || msg.body_modseq != modseq || !mbox_load_num(ix, b.num, &m))
 		return;
-	msg_expunge(ix, &m, b.uid, &msg, r->modseq);
+	expunge_range(ix, &m, b.uid, b.uid, r->modseq);
 	mbox_save(ix, &m);
 }
 

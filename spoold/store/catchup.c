@@ -44,7 +44,7 @@ index_catch_up(struct index *ix, bool *more_out)
 	if (!index_is_behind(ix))
 		return STORE_OK;
 	got = scan_begin(&scan, ix->spool->dir_fd, ix->spool->user, m->segment, m->offset, false);
-	while (got == SCAN_RECORD && n < CATCH_UP_RECORDS && ix->rc == 0 &&
+	while (got == SCAN_RECORD && n < CATCH_UP_RECORDS && ix->touched < CATCH_UP_MSGS && ix->rc == 0 &&
 	    (got = scan_next(&scan, &r)) == SCAN_RECORD) {
 		apply_record(ix, &scan, &r);
 		if (scan.head.number != m->segment)
@@ -59,7 +59,7 @@ index_catch_up(struct index *ix, bool *more_out)
 		m->last_epoch = r.epoch;
 		n++;
 	}
-	*more_out = got == SCAN_RECORD && n == CATCH_UP_RECORDS;
+	*more_out = got == SCAN_RECORD && (n == CATCH_UP_RECORDS || ix->touched >= CATCH_UP_MSGS);
 	if (got == SCAN_ERROR) {
 		enum store_result bad = fail(ix);
 

@@ -9,6 +9,14 @@
 #include "log.h"
 #include "store/store_impl.h"
 
+/*
+ * Who only wants to read waits so long for another process's change to end, as good as all do; then it
+ * takes the index as it was before, and for a while does not wait again.
+ */
+#define BUSY_WAIT_MS	10
+#define BUSY_STEP_US	200
+#define BUSY_REST_MS	200
+
 /* An index found damaged is put aside and made anew. */
 static enum store_result
 reopen(struct store *s)
@@ -51,34 +59,102 @@ catch_up(struct store *s)
 	}
 }
 
+bool
+store_turn(struct store *s)
+{
+	int64_t now = mono_ms(), until = now + BUSY_WAIT_MS;
+
+	if (index_turn_try(&s->ix))
+		return true;
+	if (now < s->busy_until_ms)
+		return false;
+	while (mono_ms() < until) {
+		usleep(BUSY_STEP_US);
+		if (index_turn_try(&s->ix))
+			return true;
+	}
+	s->busy_until_ms = mono_ms() + BUSY_REST_MS;
+	return false;
+}
+
+/* The turn is kept until all is done: a reader that slipped in between would have to finish our work. */
+static enum store_result
+catch_up_all(struct store *s)
+{
+	enum store_result r = index_begin(&s->ix, true);
+
+	s->ix.keeps_turn = r == STORE_OK;
+	if (r == STORE_OK && (r = catch_up(s)) == STORE_OK)
+		r = index_commit(&s->ix);
+	index_turn_end(&s->ix);
+	return r;
+}
+
 enum store_result
 store_current_begin(struct store *s)
 {
 	enum store_result r;
 
+	s->is_behind = false;
 	if ((r = store_read_begin(s)) != STORE_OK || !index_is_behind(&s->ix))
 		return r;
-	if ((r = index_end(&s->ix)) != STORE_OK || (r = index_begin(&s->ix, true)) != STORE_OK ||
-	    (r = catch_up(s)) != STORE_OK || (r = index_commit(&s->ix)) != STORE_OK)
+	if (!store_turn(s)) {
+		/* What is committed is whole, and a moment old: better than to wait for seconds. */
+		s->is_behind = true;
+		return STORE_OK;
+	}
+	if ((r = index_end(&s->ix)) != STORE_OK) {
+		index_turn_end(&s->ix);
+		return r;
+	}
+	if ((r = catch_up_all(s)) != STORE_OK)
 		return r;
 	index_checkpoint(&s->ix);
 	return index_begin(&s->ix, false);
 }
 
+bool
+store_is_behind(const struct store *s)
+{
+	return s->is_behind;
+}
+
 enum store_result
-change_begin(struct store *s)
+change_prepare(struct store *s)
 {
 	enum store_result r;
 
-	if ((r = reopen(s)) != STORE_OK || (r = index_begin(&s->ix, true)) != STORE_OK || (r = catch_up(s)) != STORE_OK)
+	if ((r = reopen(s)) != STORE_OK || (r = index_begin(&s->ix, true)) != STORE_OK)
 		return r;
+	s->ix.keeps_turn = true;
+	if ((r = catch_up(s)) != STORE_OK)
+		index_turn_end(&s->ix);
+	return r;
+}
+
+enum store_result
+change_lock(struct store *s)
+{
+	enum store_result r;
+
 	if ((r = spool_lock(s->spool)) != STORE_OK) {
 		(void)index_end(&s->ix);
+		index_turn_end(&s->ix);
 		return r;
 	}
-	if ((r = catch_up(s)) != STORE_OK)
+	if ((r = catch_up(s)) != STORE_OK) {
 		spool_unlock(s->spool);
+		index_turn_end(&s->ix);
+	}
 	return r;
+}
+
+enum store_result
+change_begin(struct store *s)
+{
+	enum store_result r = change_prepare(s);
+
+	return r == STORE_OK ? change_lock(s) : r;
 }
 
 enum store_result
@@ -89,6 +165,7 @@ change_drop(struct store *s, enum store_result why)
 	spool_unlock(s->spool);
 	/* Not undone: what was caught up is good whatever became of the change. */
 	r = index_commit(&s->ix);
+	index_turn_end(&s->ix);
 	return r == STORE_OK ? why : r;
 }
 
@@ -130,6 +207,7 @@ change_end(struct store *s, struct record *records, size_t n, const struct body_
 	applied = catch_up(s);
 	if (applied == STORE_OK)
 		applied = index_commit(&s->ix);
+	index_turn_end(&s->ix);
 	/* The log has it, whatever the index says: the other copy must have it too. */
 	r = hand_over(s, log_fd, records, n, bodies, wait);
 	close(log_fd);

@@ -3,59 +3,62 @@
  * the originals gone. No body is written again: entries name the body's own record.
  */
 #include "log.h"
-#include "store/store_impl.h"
+#include "store/msgs.h"
 
-/* What the entries of one link record are made of. */
+/* What becomes one entry of a link record. */
+struct gathered {
+	uint64_t	 body_modseq;
+	int64_t		 date_ms;
+	uint64_t	 keywords[STORE_KEYWORDS_MAX / 64];
+	uint32_t	 flags, uid;
+};
+
 struct gather {
-	struct buf	 entries;	/* struct extra_entry */
-	struct buf	 sources;	/* struct uid_range, for the expunge of a move */
+	struct buf	 msgs;		/* struct gathered */
 	uint32_t	 n;
-	uint64_t	 keywords[2];	/* any of them has */
+	uint64_t	 keywords[STORE_KEYWORDS_MAX / 64];	/* any of them has */
 };
 
 static bool
 gather_one(struct gather *g, uint32_t uid, const struct ix_msg *m)
 {
-	struct extra_entry e = {.body_modseq = m->body_modseq, .flags = m->flags, .date_ms = m->date_ms};
-	struct uid_range r = {uid, uid};
+	struct gathered one = {.body_modseq = m->body_modseq, .date_ms = m->date_ms, .keywords = {m->keywords[0], m->keywords[1]},
+	    .flags = m->flags, .uid = uid};
 
-	for (uint8_t bit = 0; bit < STORE_KEYWORDS_MAX; bit++)
-		if (m->keywords[bit / 64] >> (bit % 64) & 1)
-			e.keywords[e.nkeywords++] = bit;
 	g->keywords[0] |= m->keywords[0];
 	g->keywords[1] |= m->keywords[1];
 	g->n++;
-	return buf_add(&g->entries, &e, sizeof(e)) == 0 && buf_add(&g->sources, &r, sizeof(r)) == 0;
+	return buf_add(&g->msgs, &one, sizeof(one)) == 0;
+}
+
+static struct gathered
+gathered_at(const struct gather *g, uint32_t i)
+{
+	struct gathered one;
+
+	memcpy(&one, g->msgs.p + i * sizeof(one), sizeof(one));
+	return one;
 }
 
 /* The live messages of a set. STORE_LIMIT past EXTRA_LINKS_MAX. */
 static enum store_result
 gather_all(struct index *ix, uint32_t num, const struct uid_set *uids, struct gather *g)
 {
-	*g = (struct gather){.entries = buf_make(EXTRA_LINKS_MAX * sizeof(struct extra_entry)),
-	    .sources = buf_make(EXTRA_LINKS_MAX * sizeof(struct uid_range))};
-	for (size_t i = 0; i < uids->n; i++) {
-		struct ix_key from = key_uid('e', num, uids->r[i].lo);
-		enum store_result r = STORE_OK;
-		struct slice k, v;
-		struct iter it;
+	enum store_result r = STORE_OK;
 
-		iter_begin(&it, ix, &from, 5);
-		while (r == STORE_OK && iter_next(&it, &k, &v)) {
-			uint32_t uid = key_get_u32((const unsigned char *)k.p + 5);
-			struct ix_msg m;
+	for (size_t i = 0; i < uids->n && r == STORE_OK; i++) {
+		struct msgs msgs;
+		struct ix_msg m;
+		uint32_t uid;
+		bool is_gone;
 
-			if (uid > uids->r[i].hi)
-				break;
-			memcpy(&m, v.p, sizeof(m));
+		msgs_begin(&msgs, ix, num, uids->r[i].lo, uids->r[i].hi, 0, NULL);
+		while (r == STORE_OK && msgs_next(&msgs, &uid, &m, &is_gone))
 			if (!gather_one(g, uid, &m))
 				r = STORE_LIMIT;
-		}
-		iter_end(&it);
-		if (r != STORE_OK)
-			return r;
+		msgs_end(&msgs);
 	}
-	return STORE_OK;
+	return r;
 }
 
 /* Names of the keywords in use, and which place each bit has among them. */
@@ -71,15 +74,16 @@ name_keywords(struct index *ix, const uint64_t *used, struct slice *names, uint8
 }
 
 static void
-pack_entries(struct buf *extra, struct gather *g, uint32_t first_uid, const uint8_t *place)
+pack_entries(struct buf *extra, const struct gather *g, uint32_t first_uid, const uint8_t *place)
 {
-	struct extra_entry e;
-
 	for (uint32_t i = 0; i < g->n; i++) {
-		memcpy(&e, g->entries.p + i * sizeof(e), sizeof(e));
-		e.uid = first_uid + i;
-		for (uint8_t j = 0; j < e.nkeywords; j++)
-			e.keywords[j] = place[e.keywords[j]];
+		struct gathered one = gathered_at(g, i);
+		struct extra_entry e = {.body_modseq = one.body_modseq, .uid = first_uid + i, .flags = one.flags,
+		    .date_ms = one.date_ms};
+
+		for (int w = 0; w < STORE_KEYWORDS_MAX / 64; w++)
+			for (uint64_t left = one.keywords[w]; left != 0; left &= left - 1)
+				e.keywords[e.nkeywords++] = place[w * 64 + __builtin_ctzll(left)];
 		extra_pack_entry(extra, &e);
 	}
 }
@@ -93,74 +97,88 @@ give_pairs(const struct gather *g, uint32_t first_uid, struct arena *a, struct c
 		return STORE_OK;
 	if ((p = ARENA_NEW(a, struct copied, (size_t)g->n + 1)) == NULL)
 		return STORE_LIMIT;
-	for (uint32_t i = 0; i < g->n; i++) {
-		struct uid_range r;
-
-		memcpy(&r, g->sources.p + i * sizeof(r), sizeof(r));
-		p[i] = (struct copied){r.lo, first_uid + i};
-	}
+	for (uint32_t i = 0; i < g->n; i++)
+		p[i] = (struct copied){gathered_at(g, i).uid, first_uid + i};
 	*pairs_out = p;
 	*n_out = g->n;
 	return STORE_OK;
 }
 
-/* Neighbours become one range; done in place. */
+/* The sources as ranges, neighbours in one. */
 static uint32_t
-merge_ranges(struct buf *sources)
+source_ranges(const struct gather *g, struct buf *ranges)
 {
-	struct uid_range *r = (struct uid_range *)(void *)sources->p;
-	uint32_t n = (uint32_t)(sources->n / sizeof(*r)), out = 0;
+	struct uid_range *r = (struct uid_range *)(void *)buf_room(ranges, ((size_t)g->n + 1) * sizeof(*r));
+	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		if (out > 0 && r[out - 1].hi + 1 == r[i].lo)
-			r[out - 1].hi = r[i].hi;
+	for (uint32_t i = 0; i < g->n; i++) {
+		uint32_t uid = gathered_at(g, i).uid;
+
+		if (n > 0 && r[n - 1].hi + 1 == uid)
+			r[n - 1].hi = uid;
 		else
-			r[out++] = r[i];
+			r[n++] = (struct uid_range){uid, uid};
 	}
-	return out;
+	return n;
 }
 
-enum store_result
-link_messages(struct store *s, const struct mbox *from, const struct uid_set *uids, const unsigned char *to,
-    struct extra_link *l, bool move, struct arena *a, struct copied **pairs_out, size_t *n_out)
+/* With the log locked: the record, and its end. */
+static enum store_result
+append_link(struct store *s, const struct gather *g, const unsigned char *to, struct extra_link *l, struct arena *a,
+    struct copied **pairs_out, size_t *n_out)
 {
 	struct record rec = {.type = RECORD_LINK, .date_ms = now_ms()};
 	struct buf extra = buf_make(RECORD_EXTRA_MAX_BYTES);
 	struct slice names[STORE_KEYWORDS_MAX];
 	uint8_t place[STORE_KEYWORDS_MAX];
 	uint32_t first_uid = s->spool->next_uid;
-	struct gather g;
-	enum store_result r = gather_all(&s->ix, from->v.num, uids, &g);
+	enum store_result r = STORE_OK;
 
-	if (r == STORE_OK && (g.n > EXTRA_LINKS_MAX || g.n > UID_LAST - first_uid))
+	if (g->n > UID_LAST - first_uid)
 		r = STORE_LIMIT;
 	if (r == STORE_OK)
-		r = give_pairs(&g, first_uid, a, pairs_out, n_out);
+		r = give_pairs(g, first_uid, a, pairs_out, n_out);
 	if (r == STORE_OK) {
-		if (move) {
-			memcpy(l->source, from->id, RECORD_ID_BYTES);
-			l->expunged.n = merge_ranges(&g.sources);
-			l->expunged.r = (const struct uid_range *)(const void *)g.sources.p;
-		}
-		l->keywords.n = name_keywords(&s->ix, g.keywords, names, place);
+		l->keywords.n = name_keywords(&s->ix, g->keywords, names, place);
 		l->keywords.names = names;
-		l->n = g.n;
+		l->n = g->n;
 		extra_pack_link(&extra, l);
-		pack_entries(&extra, &g, first_uid, place);
+		pack_entries(&extra, g, first_uid, place);
 		if (!pack_ok(&extra))
 			r = STORE_LIMIT;
 	}
 	memcpy(rec.mailbox, to, RECORD_ID_BYTES);
 	rec.uid = first_uid;
-	rec.next_uid = first_uid + g.n;
+	rec.next_uid = first_uid + g->n;
 	rec.extra = buf_slice(&extra);
 	if (r != STORE_OK)
 		r = change_drop(s, r);
 	else
-		r = change_end(s, &rec, g.n > 0 || l->create.name.n > 0, NULL, true);
-	buf_free(&g.entries);
-	buf_free(&g.sources);
+		r = change_end(s, &rec, g->n > 0 || l->create.name.n > 0, NULL, true);
 	buf_free(&extra);
+	return r;
+}
+
+enum store_result
+link_messages(struct store *s, const struct mbox *from, const struct uid_set *uids, const unsigned char *to,
+    struct extra_link *l, bool move, struct arena *a, struct copied **pairs_out, size_t *n_out)
+{
+	struct gather g = {.msgs = buf_make(EXTRA_LINKS_MAX * sizeof(struct gathered))};
+	struct buf ranges = buf_make(SIZE_MAX / 4);
+	enum store_result r = gather_all(&s->ix, from->v.num, uids, &g);
+
+	if (r != STORE_OK)
+		r = change_drop(s, r);
+	else if ((r = change_lock(s)) == STORE_OK) {
+		if (move) {
+			memcpy(l->source, from->id, RECORD_ID_BYTES);
+			l->expunged.n = source_ranges(&g, &ranges);
+			l->expunged.r = (const struct uid_range *)(const void *)ranges.p;
+		}
+		r = append_link(s, &g, to, l, a, pairs_out, n_out);
+	}
+	buf_free(&g.msgs);
+	buf_free(&ranges);
 	return r;
 }
 
@@ -173,7 +191,7 @@ store_copy(struct store *s, const unsigned char *from, const struct uid_set *uid
 	enum store_result r;
 
 	*n_out = 0;
-	if ((r = change_begin(s)) != STORE_OK)
+	if ((r = change_prepare(s)) != STORE_OK)
 		return r;
 	if ((r = find_mbox(s, from, &source)) != STORE_OK || (r = find_mbox(s, to, &target)) != STORE_OK)
 		return change_drop(s, r);

@@ -4,27 +4,57 @@
  */
 #include "log.h"
 #include "store/extra.h"
-#include "store/store_impl.h"
+#include "store/msgs.h"
 
-#define RECORDS_MAX	64	/* of one command: 6,400,000 ranges; more cannot be in a mailbox we serve */
+/* Of one record: each is applied in a transaction of its own, so that is what a change of very many needs in memory. */
+#define CHANGE_MSGS_MAX	20000
+#define RECORDS_MAX	10000	/* of one command: 200,000,000 messages; more cannot be in a mailbox we serve */
 
-/* Ranges collected from single UIDs in ascending order. */
+/* Ranges collected from single UIDs in ascending order, and where each record's end. */
 struct collect {
 	struct buf	 ranges;	/* struct uid_range */
+	struct buf	 ends;		/* size_t: ranges before the next record */
+	size_t		 nranges, begun;	/* all; at the beginning of this record */
+	uint32_t	 nmsgs;		/* of this record */
 	uint32_t	 last_live;	/* the live message before this one, whether it was taken or not */
 	uint32_t	 hi;		/* of the range that is open; 0: none */
 };
 
 static void
+add_bytes(struct buf *b, const void *p, size_t n)
+{
+	if (buf_add(b, p, n) != 0)
+		DIE(EXIT_TEMP, "fatal.memory", log_u64("bytes", b->n));
+}
+
+static void
+end_record(struct collect *c)
+{
+	if (c->nranges == c->begun)
+		return;
+	add_bytes(&c->ends, &c->nranges, sizeof(c->nranges));
+	c->begun = c->nranges;
+	c->nmsgs = 0;
+	c->hi = 0;
+}
+
+static void
 take(struct collect *c, uint32_t uid)
 {
 	struct uid_range r = {uid, uid};
+	bool goes_on = c->hi != 0 && c->last_live == c->hi;	/* nothing live in between */
 
-	if (c->hi != 0 && c->last_live == c->hi) {
-		/* Nothing live in between: the range may go on. */
+	if (c->nmsgs == CHANGE_MSGS_MAX || (!goes_on && c->nranges - c->begun == EXTRA_RANGES_MAX)) {
+		end_record(c);
+		goes_on = false;
+	}
+	if (goes_on)
 		memcpy(c->ranges.p + c->ranges.n - sizeof(r.hi), &uid, sizeof(uid));
-	} else if (buf_add(&c->ranges, &r, sizeof(r)) != 0)
-		DIE(EXIT_TEMP, "fatal.memory", log_u64("bytes", c->ranges.n));
+	else {
+		add_bytes(&c->ranges, &r, sizeof(r));
+		c->nranges++;
+	}
+	c->nmsgs++;
 	c->hi = uid;
 }
 
@@ -61,89 +91,102 @@ would_change(const struct ix_msg *m, const struct flag_change *f, const uint64_t
 	return false;
 }
 
-/* Walks the live messages of a set and takes those that fn wants. */
+/* The live messages of a set that the change would change. */
 static void
-collect_uids(struct index *ix, uint32_t num, const struct uid_set *uids, bool (*fn)(const struct ix_msg *, const void *),
-    const void *arg, struct collect *c)
+collect_flags(struct index *ix, uint32_t num, const struct uid_set *uids, const struct flag_change *f, const uint64_t *bits,
+    bool has_new, struct collect *c)
 {
-	*c = (struct collect){.ranges = buf_make(SIZE_MAX / 4)};
 	for (size_t i = 0; i < uids->n && ix->rc == 0; i++) {
-		struct ix_key from = key_uid('e', num, uids->r[i].lo);
-		struct slice k, v;
-		struct iter it;
+		struct msgs msgs;
+		struct ix_msg m;
+		uint32_t uid;
+		bool is_gone;
 
 		/* What lies between two ranges of the set is not looked at, so it may be live. */
 		c->last_live = 0;
-		iter_begin(&it, ix, &from, 5);
-		while (iter_next(&it, &k, &v)) {
-			uint32_t uid = key_get_u32((const unsigned char *)k.p + 5);
-			struct ix_msg m;
-
-			if (uid > uids->r[i].hi)
-				break;
-			memcpy(&m, v.p, sizeof(m));
-			if (fn(&m, arg))
+		msgs_begin(&msgs, ix, num, uids->r[i].lo, uids->r[i].hi, 0, NULL);
+		while (msgs_next(&msgs, &uid, &m, &is_gone)) {
+			if (would_change(&m, f, bits, has_new))
 				take(c, uid);
 			c->last_live = uid;
 		}
-		iter_end(&it);
+		msgs_end(&msgs);
 	}
+	end_record(c);
 }
 
-struct flags_arg {
-	const struct flag_change *f;
-	uint64_t	bits[2];
-	bool		has_new;
-};
-
-static bool
-wants_flags(const struct ix_msg *m, const void *arg)
+/* The live messages of a set, or those of them that have \Deleted: bits of blocks say which. */
+static void
+collect_expunged(struct index *ix, uint32_t num, const struct uid_set *uids, bool only_deleted, struct collect *c)
 {
-	const struct flags_arg *a = arg;
+	for (size_t i = 0; i < uids->n && ix->rc == 0; i++) {
+		struct rank_scan scan;
+		struct ix_block b;
+		uint32_t block, before = 0;
+		int bit;
 
-	return would_change(m, a->f, a->bits, a->has_new);
-}
+		c->last_live = 0;
+		rank_scan_begin(&scan, ix, num, uids->r[i].lo, uids->r[i].hi, only_deleted ? RANK_DELETED : RANK_LIVE, 0);
+		while (rank_scan_next(&scan, &block, &b)) {
+			/* Blocks in which none is deleted were passed over. */
+			if (only_deleted && block != before + 1)
+				c->last_live = 0;
+			before = block;
+			bits_clip(b.live, block, uids->r[i].lo, uids->r[i].hi);
+			while ((bit = bits_take(b.live)) >= 0) {
+				uint32_t uid = block * BLOCK_UIDS + (uint32_t)bit;
 
-static bool
-is_wanted(const struct ix_msg *m, const void *arg)
-{
-	return !*(const bool *)arg || (m->flags & MSG_DELETED);
+				if (!only_deleted || bits_has(b.deleted, uid))
+					take(c, uid);
+				c->last_live = uid;
+			}
+		}
+		rank_scan_end(&scan);
+	}
+	end_record(c);
 }
 
 /*
- * Ends a change that goes over collected ranges: as many records as they take. pack fills one
+ * Ends a prepared change that goes over collected ranges: as many records as they take. pack fills one
  * record's extra; modseq_out: of the last.
  */
 static enum store_result
 end_with_ranges(struct store *s, struct collect *c, const struct record *like,
     void (*pack)(struct buf *, const struct extra_ranges *, const void *), const void *arg, uint64_t *modseq_out)
 {
-	size_t total = c->ranges.n / sizeof(struct uid_range), done = 0, n = 0;
+	size_t n = c->ends.n / sizeof(size_t), done = 0, end;
+	struct buf mem = buf_make(SIZE_MAX / 4), extra = buf_make(SIZE_MAX / 4);
 	const struct uid_range *all = (const struct uid_range *)(const void *)c->ranges.p;
-	struct record recs[RECORDS_MAX];
-	struct buf extras[RECORDS_MAX];
-	enum store_result r = STORE_OK;
+	struct record *recs = (struct record *)(void *)buf_room(&mem, (n + 1) * sizeof(*recs));
+	enum store_result r = n <= RECORDS_MAX ? STORE_OK : STORE_LIMIT;
 
-	for (; done < total && n < RECORDS_MAX && r == STORE_OK; n++) {
-		struct extra_ranges part = {.r = all + done,
-		    .n = total - done < EXTRA_RANGES_MAX ? (uint32_t)(total - done) : EXTRA_RANGES_MAX};
+	for (size_t i = 0; i < n && r == STORE_OK; i++) {
+		struct extra_ranges part = {.r = all + done};
+		size_t from = extra.n;
 
-		extras[n] = buf_make(RECORD_EXTRA_MAX_BYTES);
-		pack(&extras[n], &part, arg);
-		if (!pack_ok(&extras[n]))
+		memcpy(&end, c->ends.p + i * sizeof(end), sizeof(end));
+		part.n = (uint32_t)(end - done);
+		pack(&extra, &part, arg);
+		if (!pack_ok(&extra) || extra.n - from > RECORD_EXTRA_MAX_BYTES)
 			r = STORE_LIMIT;
-		recs[n] = *like;
-		recs[n].extra = buf_slice(&extras[n]);
-		done += part.n;
+		recs[i] = *like;
+		recs[i].extra.n = extra.n - from;
+		done = end;
 	}
-	if (done < total)
-		r = STORE_LIMIT;
-	r = r == STORE_OK ? change_end(s, recs, n, NULL, false) : change_drop(s, r);
-	if (r == STORE_OK && n > 0)
-		*modseq_out = recs[n - 1].modseq;
-	for (size_t i = 0; i < n; i++)
-		buf_free(&extras[i]);
+	/* The buffer has come to rest. */
+	for (size_t i = 0, at = 0; i < n && r == STORE_OK; at += recs[i++].extra.n)
+		recs[i].extra.p = extra.p + at;
+	if (r != STORE_OK || n == 0)
+		r = change_drop(s, r);
+	else if ((r = change_lock(s)) == STORE_OK) {
+		r = change_end(s, recs, n, NULL, false);
+		if (r == STORE_OK)
+			*modseq_out = recs[n - 1].modseq;
+	}
+	buf_free(&mem);
+	buf_free(&extra);
 	buf_free(&c->ranges);
+	buf_free(&c->ends);
 	return r;
 }
 
@@ -169,9 +212,9 @@ store_flags(struct store *s, const unsigned char *mailbox, const struct uid_set 
     uint64_t *modseq_out)
 {
 	struct record rec = {.type = RECORD_FLAGS, .date_ms = now_ms()};
-	struct flags_arg arg = {.f = f};
+	struct collect c = {.ranges = buf_make(SIZE_MAX / 4), .ends = buf_make(SIZE_MAX / 4)};
+	uint64_t bits[STORE_KEYWORDS_MAX / 64];
 	enum store_result r;
-	struct collect c;
 	struct mbox m;
 	uint32_t nnew;
 
@@ -179,16 +222,16 @@ store_flags(struct store *s, const unsigned char *mailbox, const struct uid_set 
 	for (size_t i = 0; i < f->nkeywords; i++)
 		if (f->keywords[i].n == 0 || f->keywords[i].n > STORE_KEYWORD_MAX_BYTES || f->nkeywords > STORE_KEYWORDS_MAX)
 			return STORE_LIMIT;
-	if ((r = change_begin(s)) != STORE_OK)
+	if ((r = change_prepare(s)) != STORE_OK)
 		return r;
 	if ((r = find_mbox(s, mailbox, &m)) != STORE_OK)
 		return change_drop(s, r);
-	find_keywords(&s->ix, f, arg.bits, &nnew);
-	arg.has_new = nnew > 0;
-	collect_uids(&s->ix, m.v.num, uids, wants_flags, &arg, &c);
+	find_keywords(&s->ix, f, bits, &nnew);
+	collect_flags(&s->ix, m.v.num, uids, f, bits, nnew > 0, &c);
 	/* Names given twice count twice here: the limit is a little earlier for who does that. */
-	if (c.ranges.n > 0 && f->op != FLAGS_REMOVE && s->ix.meta.nkeywords + nnew > STORE_KEYWORDS_MAX) {
+	if (c.nranges > 0 && f->op != FLAGS_REMOVE && s->ix.meta.nkeywords + nnew > STORE_KEYWORDS_MAX) {
 		buf_free(&c.ranges);
+		buf_free(&c.ends);
 		return change_drop(s, STORE_LIMIT);
 	}
 	memcpy(rec.mailbox, mailbox, RECORD_ID_BYTES);
@@ -199,18 +242,18 @@ enum store_result
 store_expunge(struct store *s, const unsigned char *mailbox, const struct uid_set *uids, bool only_deleted, uint64_t *modseq_out)
 {
 	struct record rec = {.type = RECORD_EXPUNGE, .date_ms = now_ms()};
+	struct collect c = {.ranges = buf_make(SIZE_MAX / 4), .ends = buf_make(SIZE_MAX / 4)};
 	struct uid_range every = {1, UID_LAST};
 	struct uid_set all = {&every, 1};
 	enum store_result r;
-	struct collect c;
 	struct mbox m;
 
 	*modseq_out = 0;
-	if ((r = change_begin(s)) != STORE_OK)
+	if ((r = change_prepare(s)) != STORE_OK)
 		return r;
 	if ((r = find_mbox(s, mailbox, &m)) != STORE_OK)
 		return change_drop(s, r);
-	collect_uids(&s->ix, m.v.num, uids != NULL ? uids : &all, is_wanted, &only_deleted, &c);
+	collect_expunged(&s->ix, m.v.num, uids != NULL ? uids : &all, only_deleted, &c);
 	memcpy(rec.mailbox, mailbox, RECORD_ID_BYTES);
 	return end_with_ranges(s, &c, &rec, pack_uids, NULL, modseq_out);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -62,6 +63,7 @@ index_close_env(struct index *ix)
 {
 	if (ix->reader != NULL)
 		mdb_txn_abort(ix->reader);
+	index_turn_end(ix);
 	if (ix->env != NULL)
 		mdb_env_close(ix->env);
 	ix->reader = NULL;
@@ -103,6 +105,58 @@ fail(struct index *ix, int rc)
 	return STORE_TEMP;
 }
 
+/* The lock of the turn is on the data file: LMDB locks only its other one. */
+static bool
+turn_lock(struct index *ix, int how)
+{
+	int fd, rc;
+
+	if (ix->env == NULL || mdb_env_get_fd(ix->env, &fd) != 0)
+		return false;
+	while ((rc = flock(fd, how)) != 0 && errno == EINTR)
+		continue;
+	return rc == 0;
+}
+
+bool
+index_turn_try(struct index *ix)
+{
+	if (!ix->has_turn)
+		ix->has_turn = turn_lock(ix, LOCK_EX | LOCK_NB);
+	return ix->has_turn;
+}
+
+void
+index_turn_end(struct index *ix)
+{
+	ix->keeps_turn = false;
+	if (ix->has_turn)
+		(void)turn_lock(ix, LOCK_UN);
+	ix->has_turn = false;
+}
+
+static int
+begin_write(struct index *ix)
+{
+	int rc;
+
+	/* Where it cannot be had LMDB's own lock is enough: then nobody knows that we write, and waits. */
+	if (!ix->has_turn)
+		ix->has_turn = turn_lock(ix, LOCK_EX);
+	ix->touched = 0;
+	if ((rc = mdb_txn_begin(ix->env, NULL, 0, &ix->txn)) != 0)
+		index_turn_end(ix);
+	return rc;
+}
+
+static void
+written(struct index *ix)
+{
+	ix->txn = NULL;
+	if (!ix->keeps_turn)
+		index_turn_end(ix);
+}
+
 enum store_result
 index_begin(struct index *ix, bool is_write)
 {
@@ -113,7 +167,7 @@ index_begin(struct index *ix, bool is_write)
 	ix->rc = 0;
 	ix->is_write = is_write;
 	if (is_write)
-		ix->rc = mdb_txn_begin(ix->env, NULL, 0, &ix->txn);
+		ix->rc = begin_write(ix);
 	else if (ix->reader == NULL) {
 		if ((ix->rc = mdb_txn_begin(ix->env, NULL, MDB_RDONLY, &ix->reader)) == 0)
 			ix->txn = ix->reader;
@@ -133,9 +187,10 @@ index_begin(struct index *ix, bool is_write)
 enum store_result
 index_end(struct index *ix)
 {
-	if (ix->is_write)
+	if (ix->is_write) {
 		mdb_txn_abort(ix->txn);
-	else
+		written(ix);
+	} else
 		mdb_txn_reset(ix->reader);
 	ix->txn = NULL;
 	return ix->rc == 0 ? STORE_OK : fail(ix, ix->rc);
@@ -151,7 +206,7 @@ index_commit(struct index *ix)
 	if (ix->rc != 0)
 		return index_end(ix);
 	ix->rc = mdb_txn_commit(ix->txn);
-	ix->txn = NULL;
+	written(ix);
 	return ix->rc == 0 ? STORE_OK : fail(ix, ix->rc);
 }
 
@@ -220,6 +275,13 @@ iter_begin(struct iter *it, struct index *ix, const struct ix_key *from, size_t 
 		ix->rc = mdb_cursor_open(ix->txn, ix->dbi, &it->cursor);
 }
 
+void
+iter_begin_steady(struct iter *it, struct index *ix, const struct ix_key *from, size_t prefix)
+{
+	iter_begin(it, ix, from, prefix);
+	it->is_steady = true;
+}
+
 /*
  * In a write transaction the tree may have moved under the cursor: it looks for the smallest key
  * above the last one, which is that key and a zero byte.
@@ -233,7 +295,7 @@ iter_next(struct iter *it, struct slice *key_out, struct slice *value_out)
 
 	if (ix->rc != 0 || it->cursor == NULL)
 		return false;
-	if (it->is_begun && !ix->is_write)
+	if (it->is_begun && (it->is_steady || !ix->is_write))
 		rc = mdb_cursor_get(it->cursor, &k, &v, MDB_NEXT);
 	else
 		rc = mdb_cursor_get(it->cursor, &k, &v, MDB_SET_RANGE);
@@ -245,7 +307,7 @@ iter_next(struct iter *it, struct slice *key_out, struct slice *value_out)
 	if (k.mv_size < it->prefix || k.mv_size >= IX_KEY_MAX || memcmp(k.mv_data, it->at.p, it->prefix) != 0)
 		return false;
 	it->is_begun = true;
-	if (ix->is_write) {
+	if (ix->is_write && !it->is_steady) {
 		memcpy(it->at.p, k.mv_data, k.mv_size);
 		it->at.p[k.mv_size] = 0;
 		it->at.n = k.mv_size + 1;
@@ -253,6 +315,16 @@ iter_next(struct iter *it, struct slice *key_out, struct slice *value_out)
 	*key_out = (struct slice){k.mv_data, k.mv_size};
 	*value_out = (struct slice){v.mv_data, v.mv_size};
 	return true;
+}
+
+void
+iter_replace(struct iter *it, const void *p, size_t n)
+{
+	struct index *ix = it->ix;
+	MDB_val k, v = val_of(p, n);
+
+	if (ix->rc == 0 && (ix->rc = mdb_cursor_get(it->cursor, &k, &(MDB_val){0}, MDB_GET_CURRENT)) == 0)
+		ix->rc = mdb_cursor_put(it->cursor, &k, &v, MDB_CURRENT);
 }
 
 void

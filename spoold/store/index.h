@@ -20,6 +20,9 @@ struct index {
 	bool		 is_write;
 	int		 rc;		/* first failure of this transaction */
 	bool		 is_bad;	/* not to be used any more: rebuild */
+	bool		 has_turn;	/* to write: of all processes this one */
+	bool		 keeps_turn;	/* over several transactions; its owner ends that */
+	uint32_t	 touched;	/* messages changed in this transaction, for who bounds it */
 	struct ix_meta	 meta;		/* as of the transaction; stored by index_commit */
 };
 
@@ -30,8 +33,15 @@ struct index {
 enum store_result index_open(struct index *, struct spool *, uint64_t bad_inode);
 void		 index_close(struct index *);
 
-/* STORE_OK or STORE_TEMP. */
+/* STORE_OK or STORE_TEMP. Waits for the turn to write where another process has it. */
 enum store_result index_begin(struct index *, bool is_write);
+/*
+ * The turn to write without waiting; the next write transaction uses it up. False: another process has it
+ * (or the lock fails). Taken with a lock of its own because LMDB's cannot be tried.
+ */
+bool		 index_turn_try(struct index *);
+/* Gives it back where no transaction did; ends keeps_turn. */
+void		 index_turn_end(struct index *);
 /* Ends a read transaction, or drops a write transaction. What rc says: STORE_OK or STORE_TEMP (logged). */
 enum store_result index_end(struct index *);
 /* Commits. STORE_TEMP: nothing of it is in the index. */
@@ -54,17 +64,22 @@ struct iter {
 	struct ix_key	 at;
 	size_t		 prefix;
 	bool		 is_begun;
+	bool		 is_steady;	/* nothing but iter_replace changes the index while it runs: steps are cheap */
 };
 void		 iter_begin(struct iter *, struct index *, const struct ix_key *from, size_t prefix);
+void		 iter_begin_steady(struct iter *, struct index *, const struct ix_key *from, size_t prefix);
 /* The next entry; key points at the whole key. */
 bool		 iter_next(struct iter *, struct slice *key_out, struct slice *value_out);
+/* Another value, of the same size, for the entry last given. */
+void		 iter_replace(struct iter *, const void *, size_t);
 void		 iter_end(struct iter *);
 
 /*
- * catchup.c: applies what the log has beyond the index, at most CATCH_UP_RECORDS; *more_out: there was
- * more than that. In a write transaction. STORE_OK or STORE_TEMP (logged).
+ * catchup.c: applies what the log has beyond the index, until CATCH_UP_RECORDS or records that change
+ * CATCH_UP_MSGS; *more_out: there was more than that. In a write transaction. STORE_OK or STORE_TEMP (logged).
  */
 #define CATCH_UP_RECORDS	10000	/* what a transaction holds in memory stays bounded */
+#define CATCH_UP_MSGS		20000
 enum store_result index_catch_up(struct index *, bool *more_out);
 /* In any transaction: is there anything to catch up with? (One fstat, one faccessat.) */
 bool		 index_is_behind(struct index *);

@@ -171,7 +171,7 @@ rename_inbox(struct store *s, struct slice to)
 	struct mboxname name;
 
 	mboxname_inbox(store_user(s), &name);
-	if ((r = change_begin(s)) != STORE_OK)
+	if ((r = change_prepare(s)) != STORE_OK)
 		return r;
 	if (!mbox_load_name(&s->ix, (struct slice){name.s, name.n}, &inbox))
 		return change_drop(s, STORE_NOMBOX);

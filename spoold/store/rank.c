@@ -4,95 +4,87 @@
  */
 #include "store/rank.h"
 
-#define BLOCK_UIDS	256
-#define SUPER_UIDS	65536
-
-static bool
-bit_is(const uint64_t *bits, uint32_t uid)
+void
+bits_clip(uint64_t *bits, uint32_t block, uint32_t lo, uint32_t hi)
 {
-	return bits[uid % BLOCK_UIDS / 64] >> (uid % 64) & 1;
+	uint64_t first = (uint64_t)block * BLOCK_UIDS;
+
+	for (uint32_t i = 0; i < BLOCK_WORDS; i++) {
+		uint64_t from = first + i * 64, to = from + 63;
+
+		if (to < lo || from > hi)
+			bits[i] = 0;
+		else {
+			if (from < lo)
+				bits[i] &= UINT64_MAX << (lo - from);
+			if (to > hi)
+				bits[i] &= UINT64_MAX >> (to - hi);
+		}
+	}
 }
 
-static void
-bit_set(uint64_t *bits, uint32_t uid, bool on)
+uint32_t
+bits_nth(const uint64_t *bits, uint32_t n)
 {
-	uint64_t bit = 1ULL << (uid % 64);
+	for (uint32_t i = 0; i < BLOCK_WORDS; i++) {
+		uint32_t here = (uint32_t)__builtin_popcountll(bits[i]);
+		uint64_t left = bits[i];
 
-	if (on)
-		bits[uid % BLOCK_UIDS / 64] |= bit;
-	else
-		bits[uid % BLOCK_UIDS / 64] &= ~bit;
+		if (n >= here) {
+			n -= here;
+			continue;
+		}
+		while (n-- > 0)
+			left &= left - 1;
+		return i * 64 + (uint32_t)__builtin_ctzll(left);
+	}
+	return 0;
 }
 
-static uint32_t
-count(const uint64_t *bits)
+bool
+rank_load(struct index *ix, uint32_t num, uint32_t block, struct ix_block *out)
 {
-	uint32_t n = 0;
+	struct ix_key k = key_uid('r', num, block);
 
-	for (int i = 0; i < 4; i++)
-		n += (uint32_t)__builtin_popcountll(bits[i]);
-	return n;
+	*out = (struct ix_block){0};
+	return index_get_fixed(ix, &k, out, sizeof(*out));
 }
 
-/* Bits set below uid's own. */
-static uint32_t
-count_below(const uint64_t *bits, uint32_t uid)
+void
+rank_store(struct index *ix, uint32_t num, uint32_t block, const struct ix_block *was, struct ix_block *now)
 {
-	uint32_t n = 0, word = uid % BLOCK_UIDS / 64;
-
-	for (uint32_t i = 0; i < word; i++)
-		n += (uint32_t)__builtin_popcountll(bits[i]);
-	return n + (uint32_t)__builtin_popcountll(bits[word] & ((1ULL << (uid % 64)) - 1));
-}
-
-/* Sets a UID's two bits and adds the difference to the counts above. */
-static void
-change(struct index *ix, uint32_t num, uint32_t uid, bool is_live, bool is_unseen)
-{
-	struct ix_key kb = key_uid('r', num, uid / BLOCK_UIDS), ks = key_uid('R', num, uid / SUPER_UIDS);
-	struct ix_block b = {0};
+	struct ix_key kb = key_uid('r', num, block), ks = key_uid('R', num, block / SUPER_BLOCKS);
 	struct ix_super s = {0};
-	bool was_live, was_unseen;
 
-	index_get_fixed(ix, &kb, &b, sizeof(b));
-	was_live = bit_is(b.live, uid);
-	was_unseen = bit_is(b.unseen, uid);
-	if (was_live == is_live && was_unseen == is_unseen)
+	if (now->modseq < was->modseq)
+		now->modseq = was->modseq;
+	if (memcmp(was, now, sizeof(*now)) == 0)
 		return;
-	bit_set(b.live, uid, is_live);
-	bit_set(b.unseen, uid, is_unseen);
-	if (count(b.live) == 0)
+	if (bits_count(now->live) == 0)
 		index_delete(ix, &kb);
 	else
-		index_put(ix, &kb, &b, sizeof(b));
+		index_put(ix, &kb, now, sizeof(*now));
 	index_get_fixed(ix, &ks, &s, sizeof(s));
-	s.live = s.live - was_live + is_live;
-	s.unseen = s.unseen - was_unseen + is_unseen;
+	s.live += bits_count(now->live) - bits_count(was->live);
+	s.unseen += bits_count(now->unseen) - bits_count(was->unseen);
+	s.deleted += bits_count(now->deleted) - bits_count(was->deleted);
+	if (s.modseq < now->modseq)
+		s.modseq = now->modseq;
 	if (s.live == 0)
 		index_delete(ix, &ks);
 	else
 		index_put(ix, &ks, &s, sizeof(s));
 }
 
-void
-rank_add(struct index *ix, uint32_t num, uint32_t uid, bool is_unseen)
+bool
+rank_is_live(struct index *ix, uint32_t num, uint32_t uid)
 {
-	change(ix, num, uid, true, is_unseen);
+	struct ix_block b;
+
+	return rank_load(ix, num, uid / BLOCK_UIDS, &b) && bits_has(b.live, uid);
 }
 
-void
-rank_remove(struct index *ix, uint32_t num, uint32_t uid)
-{
-	change(ix, num, uid, false, false);
-}
-
-void
-rank_set_unseen(struct index *ix, uint32_t num, uint32_t uid, bool is_unseen)
-{
-	change(ix, num, uid, true, is_unseen);
-}
-
-/* Sums what stands before uid's unit on one level, from the unit that holds first_uid on. */
+/* Sums what stands on one level in [from, to). */
 static uint32_t
 sum_level(struct index *ix, char level, uint32_t num, uint32_t from, uint32_t to)
 {
@@ -101,14 +93,16 @@ sum_level(struct index *ix, char level, uint32_t num, uint32_t from, uint32_t to
 	struct iter it;
 	uint32_t n = 0;
 
-	iter_begin(&it, ix, &k, 5);
+	if (from == to)
+		return 0;
+	iter_begin_steady(&it, ix, &k, 5);
 	while (iter_next(&it, &key, &v) && key_get_u32((const unsigned char *)key.p + 5) < to) {
 		struct ix_block b;
 		struct ix_super s;
 
 		if (level == 'r') {
 			memcpy(&b, v.p, sizeof(b));
-			n += count(b.live);
+			n += bits_count(b.live);
 		} else {
 			memcpy(&s, v.p, sizeof(s));
 			n += s.live;
@@ -122,29 +116,17 @@ uint32_t
 rank_below(struct index *ix, uint32_t num, uint32_t uid)
 {
 	uint32_t super = uid / SUPER_UIDS, block = uid / BLOCK_UIDS;
-	struct ix_key k = key_uid('r', num, block);
 	struct ix_block b;
 	uint32_t n = sum_level(ix, 'R', num, 0, super);
 
-	n += sum_level(ix, 'r', num, super * (SUPER_UIDS / BLOCK_UIDS), block);
-	if (index_get_fixed(ix, &k, &b, sizeof(b)))
-		n += count_below(b.live, uid);
+	n += sum_level(ix, 'r', num, super * SUPER_BLOCKS, block);
+	if (rank_load(ix, num, block, &b))
+		n += bits_below(b.live, uid);
 	return n;
 }
 
-/* The bit with *n set ones below it, as a UID of that block. */
-static uint32_t
-find_in_block(const uint64_t *bits, uint32_t block, uint32_t n)
-{
-	for (uint32_t i = 0; i < BLOCK_UIDS; i++)
-		if (bit_is(bits, i) && n-- == 0)
-			return block * BLOCK_UIDS + i;
-	return 0;
-}
-
-/* The n-th (from 0) UID whose bit is set: live ones, or unseen ones. */
-static uint32_t
-find(struct index *ix, uint32_t num, uint32_t n, bool unseen)
+uint32_t
+rank_find(struct index *ix, uint32_t num, uint32_t n)
 {
 	struct ix_key k = key_uid('R', num, 0);
 	struct slice key, v;
@@ -153,30 +135,26 @@ find(struct index *ix, uint32_t num, uint32_t n, bool unseen)
 	struct ix_block b;
 	uint32_t super = UINT32_MAX, uid = 0;
 
-	iter_begin(&it, ix, &k, 5);
+	iter_begin_steady(&it, ix, &k, 5);
 	while (super == UINT32_MAX && iter_next(&it, &key, &v)) {
-		uint32_t here;
-
 		memcpy(&s, v.p, sizeof(s));
-		here = unseen ? s.unseen : s.live;
-		if (n < here)
+		if (n < s.live)
 			super = key_get_u32((const unsigned char *)key.p + 5);
 		else
-			n -= here;
+			n -= s.live;
 	}
 	iter_end(&it);
 	if (super == UINT32_MAX)
 		return 0;
-	k = key_uid('r', num, super * (SUPER_UIDS / BLOCK_UIDS));
-	iter_begin(&it, ix, &k, 5);
+	k = key_uid('r', num, super * SUPER_BLOCKS);
+	iter_begin_steady(&it, ix, &k, 5);
 	while (uid == 0 && iter_next(&it, &key, &v)) {
-		const uint64_t *bits = unseen ? b.unseen : b.live;
 		uint32_t here;
 
 		memcpy(&b, v.p, sizeof(b));
-		here = count(bits);
+		here = bits_count(b.live);
 		if (n < here)
-			uid = find_in_block(bits, key_get_u32((const unsigned char *)key.p + 5), n);
+			uid = key_get_u32((const unsigned char *)key.p + 5) * BLOCK_UIDS + bits_nth(b.live, n);
 		else
 			n -= here;
 	}
@@ -185,15 +163,93 @@ find(struct index *ix, uint32_t num, uint32_t n, bool unseen)
 }
 
 uint32_t
-rank_find(struct index *ix, uint32_t num, uint32_t n)
-{
-	return find(ix, num, n, false);
-}
-
-uint32_t
 rank_first_unseen(struct index *ix, uint32_t num)
 {
-	return find(ix, num, 0, true);
+	struct rank_scan scan;
+	struct ix_block b;
+	uint32_t block, uid = 0;
+
+	rank_scan_begin(&scan, ix, num, 0, UINT32_MAX, RANK_UNSEEN, 0);
+	if (rank_scan_next(&scan, &block, &b))
+		uid = block * BLOCK_UIDS + bits_nth(b.unseen, 0);
+	rank_scan_end(&scan);
+	return uid;
+}
+
+void
+rank_scan_begin(struct rank_scan *s, struct index *ix, uint32_t num, uint32_t lo, uint32_t hi, enum rank_want want,
+    uint64_t since)
+{
+	*s = (struct rank_scan){.ix = ix, .num = num, .next = lo / BLOCK_UIDS, .last = hi / BLOCK_UIDS, .want = want,
+	    .since = since};
+}
+
+/* The next super from s->next's on that has something wanted. */
+static bool
+enter_super(struct rank_scan *s)
+{
+	struct ix_key k = key_uid('R', s->num, s->next / SUPER_BLOCKS);
+	struct slice key, v;
+	struct iter it;
+	bool found = false;
+
+	iter_begin_steady(&it, s->ix, &k, 5);
+	while (!found && iter_next(&it, &key, &v)) {
+		struct ix_super x;
+
+		memcpy(&x, v.p, sizeof(x));
+		s->super = key_get_u32((const unsigned char *)key.p + 5);
+		if (s->super > s->last / SUPER_BLOCKS)
+			break;
+		found = s->want == RANK_LIVE || (s->want == RANK_UNSEEN && x.unseen > 0) ||
+		    (s->want == RANK_DELETED && x.deleted > 0) || (s->want == RANK_CHANGED && x.modseq > s->since);
+	}
+	iter_end(&it);
+	if (!found)
+		return false;
+	if (s->next < s->super * SUPER_BLOCKS)
+		s->next = s->super * SUPER_BLOCKS;
+	k = key_uid('r', s->num, s->next);
+	iter_begin(&s->it, s->ix, &k, 5);
+	s->in_super = true;
+	return true;
+}
+
+bool
+rank_scan_next(struct rank_scan *s, uint32_t *block_out, struct ix_block *out)
+{
+	struct slice key, v;
+	uint32_t block;
+
+	for (;;) {
+		if (!s->in_super && (s->next > s->last || !enter_super(s)))
+			return false;
+		block = UINT32_MAX;
+		if (iter_next(&s->it, &key, &v) && v.n == sizeof(*out))
+			block = key_get_u32((const unsigned char *)key.p + 5);
+		if (block / SUPER_BLOCKS != s->super) {
+			iter_end(&s->it);
+			s->in_super = false;
+			s->next = (s->super + 1) * SUPER_BLOCKS;
+			continue;
+		}
+		if (block > s->last)
+			return false;
+		memcpy(out, v.p, sizeof(*out));
+		*block_out = block;
+		if (s->want == RANK_LIVE || (s->want == RANK_UNSEEN && bits_count(out->unseen) > 0) ||
+		    (s->want == RANK_DELETED && bits_count(out->deleted) > 0) ||
+		    (s->want == RANK_CHANGED && out->modseq > s->since))
+			return true;
+	}
+}
+
+void
+rank_scan_end(struct rank_scan *s)
+{
+	if (s->in_super)
+		iter_end(&s->it);
+	s->in_super = false;
 }
 
 void
@@ -222,13 +278,13 @@ rank_walk_below(struct rank_walk *w, uint32_t uid)
 			w->is_over = true;
 			break;
 		}
-		w->below += count(w->bits.live);
+		w->below += bits_count(w->bits.live);
 		w->block = key_get_u32((const unsigned char *)key.p + 5);
 		memcpy(&w->bits, v.p, sizeof(w->bits));
 	}
 	if (w->block > block)
 		return w->below;
-	return w->below + (w->block == block ? count_below(w->bits.live, uid) : count(w->bits.live));
+	return w->below + (w->block == block ? bits_below(w->bits.live, uid) : bits_count(w->bits.live));
 }
 
 void

@@ -9,11 +9,10 @@
  *   n <name>                   id of the live mailbox of that name
  *   s <name>                   name subscribed
  *   k <bit>                    a keyword's name, first spelling
- *   e <num> <uid>              ix_msg: a live message
- *   c <num> <modseq> <uid>     nothing: its last change
- *   t <num> <modseq> <uid>     ix_msg: expunged by that change
- *   r <num> <uid / 256>        ix_block: which UIDs of a block are live, and which of those unseen
- *   R <num> <uid / 65536>      ix_super: how many are
+ *   e <num> <uid>              ix_msg: a message, live (r says so) or expunged and not yet purged (some t does)
+ *   t <num> <modseq> <uid/256> ix_gone: which UIDs of a block that change expunged
+ *   r <num> <uid / 256>        ix_block: which UIDs of a block are live, which of those unseen or \Deleted
+ *   R <num> <uid / 65536>      ix_super: how many are; neither is there where none is live
  *   b <modseq>                 ix_body: where a body is
  *   d <key 16> <num>           ix_dup: who has a delivery key
  *   q <date> <key 16> <num>    nothing: when it may be forgotten
@@ -26,7 +25,7 @@
 
 #include "store/store.h"
 
-#define SCHEMA_VERSION	1
+#define SCHEMA_VERSION	2
 #define IX_KEY_MAX	500	/* LMDB takes 511 */
 #define IX_NAME_MAX	480	/* a longer name is its first bytes and a hash */
 #define IX_NAME_PLAIN	440
@@ -88,12 +87,26 @@ struct ix_dup {
 };
 static_assert(sizeof(struct ix_dup) == 24, "no padding");
 
+#define BLOCK_UIDS	256
+#define BLOCK_WORDS	(BLOCK_UIDS / 64)
+#define SUPER_UIDS	65536
+#define SUPER_BLOCKS	(SUPER_UIDS / BLOCK_UIDS)
+
+/* modseq: no live message of it has changed since; what changed after a modseq is found by it without an index of changes. */
 struct ix_block {
-	uint64_t	live[4], unseen[4];
+	uint64_t	modseq;
+	uint64_t	live[BLOCK_WORDS], unseen[BLOCK_WORDS], deleted[BLOCK_WORDS];
 };
+static_assert(sizeof(struct ix_block) == 104, "no padding");
 
 struct ix_super {
-	uint32_t	live, unseen;
+	uint64_t	modseq;
+	uint32_t	live, unseen, deleted, unused;
+};
+static_assert(sizeof(struct ix_super) == 24, "no padding");
+
+struct ix_gone {
+	uint64_t	uids[BLOCK_WORDS];
 };
 
 static inline struct ix_key
@@ -165,14 +178,14 @@ key_uid(char kind, uint32_t num, uint32_t uid)
 	return k;
 }
 
-/* 'c', 't' */
+/* 't' */
 static inline struct ix_key
-key_change(char kind, uint32_t num, uint64_t modseq, uint32_t uid)
+key_gone(uint32_t num, uint64_t modseq, uint32_t block)
 {
-	struct ix_key k = key_num(kind, num);
+	struct ix_key k = key_num('t', num);
 
 	key_u64(&k, modseq);
-	key_u32(&k, uid);
+	key_u32(&k, block);
 	return k;
 }
 

@@ -141,67 +141,27 @@ mbox_rename(struct index *ix, struct mbox *m, struct slice name)
 	mbox_save(ix, m);
 }
 
-static void
-touch(struct mbox *m, uint64_t modseq)
-{
-	if (modseq > m->v.highestmodseq)
-		m->v.highestmodseq = modseq;
-}
-
 void
 msg_add(struct index *ix, struct mbox *m, uint32_t uid, const struct ix_msg *msg)
 {
-	bool is_unseen = !(msg->flags & MSG_SEEN);
 	struct ix_key k = key_uid('e', m->v.num, uid);
+	struct ix_block was, now;
 
 	index_put(ix, &k, msg, sizeof(*msg));
-	k = key_change('c', m->v.num, msg->modseq, uid);
-	index_put(ix, &k, "", 0);
-	rank_add(ix, m->v.num, uid, is_unseen);
+	rank_load(ix, m->v.num, uid / BLOCK_UIDS, &was);
+	now = was;
+	bits_set(now.live, uid, true);
+	bits_set(now.unseen, uid, !(msg->flags & MSG_SEEN));
+	bits_set(now.deleted, uid, msg->flags & MSG_DELETED);
+	if (now.modseq < msg->modseq)
+		now.modseq = msg->modseq;
+	rank_store(ix, m->v.num, uid / BLOCK_UIDS, &was, &now);
 	m->v.exists++;
-	m->v.unseen += is_unseen;
+	m->v.unseen += !(msg->flags & MSG_SEEN);
 	m->v.bytes += msg->size;
 	if (uid >= m->v.uidnext)
 		m->v.uidnext = uid + 1;
-	touch(m, msg->modseq);
-}
-
-void
-msg_expunge(struct index *ix, struct mbox *m, uint32_t uid, const struct ix_msg *msg, uint64_t modseq)
-{
-	struct ix_key k = key_uid('e', m->v.num, uid);
-
-	index_delete(ix, &k);
-	k = key_change('c', m->v.num, msg->modseq, uid);
-	index_delete(ix, &k);
-	k = key_change('t', m->v.num, modseq, uid);
-	index_put(ix, &k, msg, sizeof(*msg));
-	rank_remove(ix, m->v.num, uid);
-	m->v.exists--;
-	m->v.unseen -= !(msg->flags & MSG_SEEN);
-	m->v.bytes -= msg->size;
-	m->v.expunge_modseq = modseq;
-	touch(m, modseq);
-}
-
-void
-msg_change(struct index *ix, struct mbox *m, uint32_t uid, const struct ix_msg *msg, uint64_t modseq)
-{
-	struct ix_msg now = *msg, was;
-	struct ix_key k = key_uid('e', m->v.num, uid);
-	bool is_unseen = !(now.flags & MSG_SEEN);
-
-	if (!index_get_fixed(ix, &k, &was, sizeof(was)))
-		return;
-	now.modseq = modseq;
-	index_put(ix, &k, &now, sizeof(now));
-	k = key_change('c', m->v.num, was.modseq, uid);
-	index_delete(ix, &k);
-	k = key_change('c', m->v.num, modseq, uid);
-	index_put(ix, &k, "", 0);
-	if (is_unseen != !(was.flags & MSG_SEEN)) {
-		rank_set_unseen(ix, m->v.num, uid, is_unseen);
-		m->v.unseen += is_unseen ? 1 : UINT32_MAX;
-	}
-	touch(m, modseq);
+	if (msg->modseq > m->v.highestmodseq)
+		m->v.highestmodseq = msg->modseq;
+	ix->touched++;
 }

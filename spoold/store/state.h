@@ -19,6 +19,7 @@ bool	mbox_load(struct index *, const unsigned char *id, struct mbox *out);
 /* A live one. */
 bool	mbox_load_name(struct index *, struct slice name, struct mbox *out);
 bool	mbox_load_num(struct index *, uint32_t num, struct mbox *out);
+/* Live, or expunged and not purged. */
 bool	msg_load(struct index *, uint32_t num, uint32_t uid, struct ix_msg *out);
 /* The keyword's bit, or -1. Case does not matter (RFC 3501 2.3.2). */
 int	keyword_find(struct index *, struct slice name);
@@ -32,11 +33,8 @@ void	mbox_save(struct index *, const struct mbox *);
 void	mbox_make(struct index *, const unsigned char *id, struct slice name, uint32_t uidvalidity, uint32_t use,
 	    uint64_t modseq, struct mbox *out);
 void	mbox_rename(struct index *, struct mbox *, struct slice name);
-/* These keep the mailbox's counters in m; the caller saves it. modseq: of the change. */
+/* Keeps the mailbox's counters in m; the caller saves it. What changes or expunges messages: blocks.h. */
 void	msg_add(struct index *, struct mbox *, uint32_t uid, const struct ix_msg *);
-void	msg_expunge(struct index *, struct mbox *, uint32_t uid, const struct ix_msg *, uint64_t modseq);
-/* msg: as it is to be but for its modseq, which is still the old one. */
-void	msg_change(struct index *, struct mbox *, uint32_t uid, const struct ix_msg *msg, uint64_t modseq);
 /* The keyword's bit, made where it is new; -1 when there are STORE_KEYWORDS_MAX. */
 int	keyword_make(struct index *, struct slice name);
 

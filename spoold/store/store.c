@@ -2,7 +2,7 @@
  * Opening and closing stores. A process keeps the last STORES_KEPT environments open, because LMDB
  * allows one of a file in a process and opening one costs more than an append.
  */
-#include "store/store_impl.h"
+#include "store/untold.h"
 
 #include <stdlib.h>
 
@@ -18,7 +18,7 @@ free_store(struct store *s)
 {
 	index_close(&s->ix);
 	spool_put(s->spool);
-	free(s->untold.v);
+	untold_free(&s->untold);
 	free(s);
 }
 

@@ -6,6 +6,10 @@
  * Every change is: index write transaction, catch-up, directory lock, catch-up, append record(s),
  * unlock, catch-up (which applies our own records by the same code as a replay), commit. So the
  * index is by construction what a replay of the log gives. Delivery takes only the directory lock.
+ *
+ * Who reads never waits long for who changes: where another process is in a change of very many messages it
+ * is given the state before that (store_is_behind). A change of very many messages is several records, each
+ * applied in a transaction of its own, so that no process needs memory for all of it.
  */
 #ifndef TS_STORE_H
 #define TS_STORE_H
@@ -136,6 +140,9 @@ struct view {
 	uint64_t	expunge_modseq;	/* expunges up to this were told */
 	uint32_t	recent_uid;	/* messages with uid >= this are \Recent in this session; 0: none are */
 	bool		claims_recent;	/* view_sync takes the \Recent of new messages too */
+	/* while view_sync has more to say: where it goes on (0: it has not) */
+	uint32_t	sync_uid, sync_uidnext;
+	uint64_t	sync_modseq;
 };
 
 struct msg_info {
@@ -176,7 +183,11 @@ enum store_result view_range(struct store *, const struct view *, uint32_t lo, u
 /* First message without \Seen: its sequence number, 0 when none. */
 enum store_result view_first_unseen(struct store *, const struct view *, uint32_t *seq_out);
 
-/* What became different since the view's numbers; then the view's numbers are moved on. */
+/*
+ * What became different since the view's numbers; then the view's numbers are moved on. A great change is
+ * told in pieces: while has_more, print and ask again before anything else is said.
+ */
+#define STORE_SYNC_MAX	1024	/* changes, and expunges but for what one record expunged */
 struct view_delta {
 	struct view_expunge { uint32_t uid, seq; } *expunges;	/* seq already adjusted: print in this order. Empty unless may_expunge */
 	size_t		 nexpunges;
@@ -185,15 +196,18 @@ struct view_delta {
 	uint32_t	 exists;	/* after all of it */
 	bool		 is_grown;	/* print EXISTS */
 	uint32_t	 recent;
+	bool		 has_more;
 	bool		 is_gone;	/* mailbox deleted, or UIDVALIDITY changed, or older than the purge horizon: BYE */
 };
 enum store_result view_sync(struct store *, struct view *, bool may_expunge, struct arena *, struct view_delta *out);
 /* Cheap: true when view_sync would have something to say. */
 bool		  view_is_stale(struct store *, const struct view *);
 /*
- * For RFC 7162: messages of the mailbox with modseq > since, ascending uid, as view_range; and
- * uids expunged with modseq > since.
+ * Did the last call that should have been current find another process in a long change? It was answered
+ * from before that change, and of what came meanwhile nobody will tell: look again a little later.
  */
+bool		  store_is_behind(const struct store *);
+/* For RFC 7162: uids expunged with modseq > since, ascending. */
 enum store_result store_expunged_since(struct store *, const unsigned char *mailbox, uint64_t since, struct arena *,
 		    uint32_t **uids_out, size_t *n_out);
 

@@ -8,15 +8,15 @@
 #include "store/index.h"
 #include "store/state.h"
 
-/* Expunged messages that a view was not told of: kept for the view asked last, by uid. */
+/* Expunged messages that a view was not told of: kept for the view asked last (untold.h). */
 struct untold {
 	uint32_t	 num;
 	uint64_t	 since, upto;	/* expunge modseqs in (since, upto] */
-	struct untold_msg {
-		uint32_t uid;
-		uint64_t modseq;
-	}		*v;		/* owned */
-	size_t		 n;
+	struct untold_block {
+		uint32_t block, below;	/* in blocks before this one */
+		uint64_t uids[BLOCK_WORDS];
+	}		*v;		/* owned; ascending */
+	size_t		 n, size;
 };
 
 struct store {
@@ -25,25 +25,35 @@ struct store {
 	unsigned	 refs;
 	uint64_t	 used;
 	struct untold	 untold;
+	bool		 is_behind;	/* the last read that wanted to be current was not */
+	int64_t		 busy_until_ms;	/* till then whoever is in a long change is not waited for */
 };
 
 /* A read transaction on the index as it is; end it with index_end. */
 enum store_result store_read_begin(struct store *);
-/* The same after catching up with the log. */
+/*
+ * The same after catching up with the log; where another process is in a long change, as it was before
+ * that (is_behind).
+ */
 enum store_result store_current_begin(struct store *);
+/* The turn to write, waiting a moment. False: another process is in a long change; what can wait should. */
+bool		 store_turn(struct store *);
 
 /*
- * A change: change_begin gives an index write transaction, caught up, with the log locked. Then
- * change_end appends the records (spool_append's rules), gives up the lock, applies and commits, and hands
+ * A change: change_prepare gives an index write transaction, caught up, in which messages are collected;
+ * change_lock locks the log and catches up again, with nothing but deliveries that came in between.
+ * change_begin is both. Then change_end appends the records (spool_append's rules), gives up the lock, applies and commits, and hands
  * the records to the committer; with n 0 nothing was to be done. Or change_drop, which returns what it was given.
  */
+enum store_result change_prepare(struct store *);
+enum store_result change_lock(struct store *);
 enum store_result change_begin(struct store *);
 enum store_result change_end(struct store *, struct record *, size_t n, const struct body_src *bodies, bool wait)
 		    __attribute__((warn_unused_result));
 enum store_result change_drop(struct store *, enum store_result);
 
 /*
- * copy.c: within a change (it ends it), links the live messages among uids of from into the mailbox
+ * copy.c: within a change that is prepared (it ends it), links the live messages among uids of from into the mailbox
  * to (l->create says whether the record makes it); move: and expunges them. pairs_out and n_out may be NULL.
  */
 enum store_result link_messages(struct store *, const struct mbox *from, const struct uid_set *, const unsigned char *to,

@@ -3,134 +3,155 @@
  * by IDLE and when a parked session wakes. EXPUNGE is told only where the protocol allows it; until
  * then the messages stay in the view.
  */
-#include <stdlib.h>
-
 #include "log.h"
-#include "store/rank.h"
-#include "store/untold.h"
+#include "store/msgs.h"
 
+/* The next piece of expunges, and what is to be said of them; *all_out: there are no more after it. */
 static enum store_result
-take_expunges(struct store *s, const struct mbox *m, const struct untold_msg *gone, size_t n, struct arena *a,
-    struct view_delta *out)
+take_expunges(struct store *s, const struct mbox *m, struct view *v, struct arena *a, struct view_delta *out, bool *all_out)
 {
+	struct untold told;
+	const struct untold *left;
 	struct rank_walk walk;
+	uint32_t n;
 
-	if (n == 0)
+	*all_out = true;
+	if (m->v.expunge_modseq <= v->expunge_modseq)
 		return STORE_OK;
-	if ((out->expunges = ARENA_NEW(a, struct view_expunge, n)) == NULL)
+	untold_load(&s->ix, m->v.num, v->expunge_modseq, m->v.expunge_modseq, STORE_SYNC_MAX, &told);
+	n = untold_below(&told, v->uidnext);
+	if ((out->expunges = ARENA_NEW(a, struct view_expunge, (size_t)n + 1)) == NULL) {
+		untold_free(&told);
 		return STORE_LIMIT;
-	rank_walk_begin(&walk, &s->ix, m->v.num);
-	/* Each sequence number is one less for every expunge printed before it: so only live ones count. */
-	for (size_t i = 0; i < n; i++)
-		out->expunges[i] = (struct view_expunge){gone[i].uid, rank_walk_below(&walk, gone[i].uid) + 1};
-	rank_walk_end(&walk);
-	out->nexpunges = n;
-	return STORE_OK;
-}
-
-/* How many changes there are after the view's modseq to messages it has. */
-static size_t
-count_changes(struct store *s, const struct mbox *m, const struct view *v)
-{
-	struct ix_key from = key_change('c', m->v.num, v->modseq + 1, 0);
-	struct slice k, value;
-	struct iter it;
-	size_t n = 0;
-
-	iter_begin(&it, &s->ix, &from, 5);
-	while (iter_next(&it, &k, &value))
-		n += key_get_u32((const unsigned char *)k.p + 13) < v->uidnext;
-	iter_end(&it);
-	return n;
-}
-
-static enum store_result
-take_changes(struct store *s, const struct mbox *m, const struct view *v, struct arena *a, struct view_delta *out)
-{
-	struct ix_key from = key_change('c', m->v.num, v->modseq + 1, 0);
-	size_t n = count_changes(s, m, v);
-	struct slice k, value;
-	struct iter it;
-
-	if (n == 0)
-		return STORE_OK;
-	if ((out->changes = ARENA_NEW(a, struct msg_info, n)) == NULL)
-		return STORE_LIMIT;
-	iter_begin(&it, &s->ix, &from, 5);
-	while (out->nchanges < n && iter_next(&it, &k, &value)) {
-		uint32_t uid = key_get_u32((const unsigned char *)k.p + 13);
-		struct ix_msg msg;
-
-		if (uid < v->uidnext && msg_load(&s->ix, m->v.num, uid, &msg) &&
-		    msg_fill(s, v, uid, &msg, &out->changes[out->nchanges]))
-			out->nchanges++;
 	}
-	iter_end(&it);
+	*all_out = told.upto == m->v.expunge_modseq;
+	if (!*all_out)
+		(void)untold_of(s, m, v);
+	untold_forget(s, &told);
+	v->expunge_modseq = told.upto;
+	left = untold_of(s, m, v);
+	rank_walk_begin(&walk, &s->ix, m->v.num);
+	/* Each number is one less for every expunge printed before it: so only those that stay count. */
+	for (size_t i = 0; i < told.n; i++) {
+		int bit;
+
+		while ((bit = bits_take(told.v[i].uids)) >= 0) {
+			uint32_t uid = told.v[i].block * BLOCK_UIDS + (uint32_t)bit;
+
+			if (uid < v->uidnext)
+				out->expunges[out->nexpunges++] = (struct view_expunge){uid,
+				    rank_walk_below(&walk, uid) + untold_below(left, uid) + 1};
+		}
+	}
+	rank_walk_end(&walk);
+	untold_free(&told);
 	return STORE_OK;
 }
 
-static int
-by_uid(const void *a, const void *b)
+/* Room for one more change, doubled as it fills: most syncs tell of one. */
+static struct msg_info *
+change_room(struct arena *a, struct view_delta *out, size_t *room)
 {
-	uint32_t x = ((const struct msg_info *)a)->uid, y = ((const struct msg_info *)b)->uid;
+	struct msg_info *more;
 
-	return (x > y) - (x < y);
+	if (out->nchanges == *room) {
+		*room = *room == 0 ? 8 : *room * 2;
+		if ((more = ARENA_NEW(a, struct msg_info, *room)) == NULL)
+			return NULL;
+		if (out->nchanges > 0)
+			memcpy(more, out->changes, out->nchanges * sizeof(*more));
+		out->changes = more;
+	}
+	return &out->changes[out->nchanges];
 }
 
-/* Sequence numbers of the changed messages, in the view as it is after the sync. */
-static void
-number_changes(struct store *s, const struct mbox *m, const struct untold_msg *gone, size_t ngone, struct view_delta *out)
+/* The next piece of flag changes: blocks say where to look. Numbers are those of the view as it is after the expunges. */
+static enum store_result
+take_changes(struct store *s, const struct mbox *m, struct view *v, struct arena *a, struct view_delta *out)
 {
+	const struct untold *gone = untold_of(s, m, v);
+	enum store_result r = STORE_OK;
 	struct rank_walk walk;
+	struct msgs msgs;
+	struct ix_msg msg;
+	struct msg_info *info;
+	uint32_t uid;
+	size_t room = 0;
+	bool is_gone;
 
-	if (out->nchanges == 0)
-		return;
-	qsort(out->changes, out->nchanges, sizeof(*out->changes), by_uid);
+	msgs_begin(&msgs, &s->ix, m->v.num, v->sync_uid, v->sync_uidnext - 1, v->modseq, NULL);
 	rank_walk_begin(&walk, &s->ix, m->v.num);
-	for (size_t i = 0; i < out->nchanges; i++)
-		out->changes[i].seq = rank_walk_below(&walk, out->changes[i].uid) +
-		    (uint32_t)untold_below(gone, ngone, out->changes[i].uid) + 1;
+	while (r == STORE_OK && !out->has_more && msgs_next(&msgs, &uid, &msg, &is_gone)) {
+		if (msg.modseq <= v->modseq)
+			continue;
+		if (out->nchanges == STORE_SYNC_MAX) {
+			out->has_more = true;
+			v->sync_uid = uid;
+		} else if ((info = change_room(a, out, &room)) == NULL)
+			r = STORE_LIMIT;
+		else if (msg_fill(s, v, uid, &msg, info)) {
+			info->seq = rank_walk_below(&walk, uid) + untold_below(gone, uid) + 1;
+			out->nchanges++;
+		}
+	}
 	rank_walk_end(&walk);
+	msgs_end(&msgs);
+	return r;
 }
 
 static uint32_t
-count_recent(struct store *s, const struct mbox *m, const struct view *v, const struct untold_msg *gone, size_t ngone)
+count_recent(struct store *s, const struct mbox *m, const struct view *v, const struct untold *gone)
 {
 	if (v->recent_uid == 0 || v->recent_uid >= v->uidnext)
 		return 0;
-	return m->v.exists - rank_below(&s->ix, m->v.num, v->recent_uid) +
-	    (uint32_t)(ngone - untold_below(gone, ngone, v->recent_uid));
+	return m->v.exists - rank_below(&s->ix, m->v.num, v->recent_uid) + untold_below(gone, v->uidnext) -
+	    untold_below(gone, v->recent_uid);
 }
 
-/* In a transaction that is caught up. */
+/* Once all expunges are told, or none may be: new messages. Where the changes begin is noted. */
+static void
+take_new(struct store *s, const struct mbox *m, struct view *v, struct view_delta *out)
+{
+	const struct untold *gone = untold_of(s, m, v);
+	uint32_t before = (v->uidnext >= m->v.uidnext ? m->v.exists : rank_below(&s->ix, m->v.num, v->uidnext)) +
+	    untold_below(gone, v->uidnext);
+
+	v->sync_uid = 1;
+	v->sync_uidnext = v->uidnext;
+	v->sync_modseq = m->v.highestmodseq;
+	v->uidnext = m->v.uidnext;
+	/* What came and went untold while the view could not be told stays in it until it can. */
+	out->exists = m->v.exists + untold_below(gone, v->uidnext);
+	out->is_grown = out->exists > before;
+	out->recent = count_recent(s, m, v, gone);
+}
+
+/* In a transaction. */
 static enum store_result
 sync_view(struct store *s, const struct mbox *m, struct view *v, bool may_expunge, struct arena *a, struct view_delta *out)
 {
-	const struct untold_msg *gone;
 	enum store_result r = STORE_OK;
-	uint32_t live_before;
-	size_t ngone;
+	bool all = true;
 
-	gone = untold_of(s, m, v, &ngone);
-	live_before = v->uidnext >= m->v.uidnext ? m->v.exists : rank_below(&s->ix, m->v.num, v->uidnext);
-	if (may_expunge)
-		r = take_expunges(s, m, gone, ngone, a, out);
-	if (r == STORE_OK && m->v.highestmodseq > v->modseq)
+	if (v->sync_uid == 0) {
+		if (may_expunge)
+			r = take_expunges(s, m, v, a, out, &all);
+		out->has_more = !all;
+		if (r != STORE_OK || !all)
+			return r;
+		if (may_expunge)
+			v->expunge_modseq = m->v.highestmodseq;
+		take_new(s, m, v, out);
+	} else
+		out->exists = m->v.exists + untold_below(untold_of(s, m, v), v->uidnext);
+	if (v->sync_modseq > v->modseq)
 		r = take_changes(s, m, v, a, out);
-	if (r != STORE_OK || s->ix.rc != 0)
-		return r;
-	v->modseq = m->v.highestmodseq;
-	v->uidnext = m->v.uidnext;
-	if (may_expunge)
-		v->expunge_modseq = m->v.highestmodseq;
-	/* What came and went untold while the view could not be told stays in it until it can. */
-	out->exists = live_before + (may_expunge ? 0 : (uint32_t)ngone);
-	gone = untold_of(s, m, v, &ngone);
-	out->is_grown = m->v.exists + (uint32_t)ngone > out->exists;
-	out->exists = m->v.exists + (uint32_t)ngone;
-	number_changes(s, m, gone, ngone, out);
-	out->recent = count_recent(s, m, v, gone, ngone);
-	return STORE_OK;
+	if (r == STORE_OK && !out->has_more) {
+		v->modseq = v->sync_modseq;
+		v->sync_uid = v->sync_uidnext = 0;
+		v->sync_modseq = 0;
+	}
+	return r;
 }
 
 /* The session that was told of new messages first has them as recent; the next one does not. */
@@ -140,7 +161,7 @@ claim_recent(struct store *s, const struct view *v)
 	struct record rec = {.type = RECORD_RECENT, .date_ms = now_ms(), .uid = v->uidnext};
 	struct mbox m;
 
-	if (change_begin(s) != STORE_OK)
+	if (s->is_behind || !store_turn(s) || change_begin(s) != STORE_OK)
 		return;
 	memcpy(rec.mailbox, v->mailbox, RECORD_ID_BYTES);
 	/* Best effort, logged where it fails: a message recent twice does no harm. */
@@ -194,46 +215,29 @@ view_is_stale(struct store *s, const struct view *v)
 	return index_end(&s->ix) != STORE_OK || is_stale;
 }
 
-static int
-by_number(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 enum store_result
 store_expunged_since(struct store *s, const unsigned char *mailbox, uint64_t since, struct arena *a, uint32_t **uids_out,
     size_t *n_out)
 {
 	enum store_result r = store_current_begin(s), ended;
-	struct buf uids = buf_make(SIZE_MAX / 4);
-	struct slice k, v;
-	struct ix_key from;
-	struct iter it;
+	struct untold gone;
 	struct mbox m;
 
 	if (r != STORE_OK)
 		return r;
+	*n_out = 0;
 	if ((r = find_mbox(s, mailbox, &m)) == STORE_OK) {
-		from = key_change('t', m.v.num, since + 1, 0);
-		iter_begin(&it, &s->ix, &from, 5);
-		while (iter_next(&it, &k, &v)) {
-			uint32_t uid = key_get_u32((const unsigned char *)k.p + 13);
-
-			if (buf_add(&uids, &uid, sizeof(uid)) != 0)
-				DIE(EXIT_TEMP, "fatal.memory", log_u64("bytes", uids.n));
-		}
-		iter_end(&it);
-		*n_out = uids.n / sizeof(**uids_out);
-		if ((*uids_out = ARENA_NEW(a, uint32_t, *n_out + 1)) == NULL)
+		untold_load(&s->ix, m.v.num, since, UINT64_MAX, SIZE_MAX, &gone);
+		if ((*uids_out = ARENA_NEW(a, uint32_t, (size_t)untold_below(&gone, UINT32_MAX) + 1)) == NULL)
 			r = STORE_LIMIT;
-		else if (*n_out > 0) {
-			memcpy(*uids_out, uids.p, uids.n);
-			qsort(*uids_out, *n_out, sizeof(**uids_out), by_number);
+		for (size_t i = 0; i < gone.n && r == STORE_OK; i++) {
+			int bit;
+
+			while ((bit = bits_take(gone.v[i].uids)) >= 0)
+				(*uids_out)[(*n_out)++] = gone.v[i].block * BLOCK_UIDS + (uint32_t)bit;
 		}
+		untold_free(&gone);
 	}
-	buf_free(&uids);
 	ended = index_end(&s->ix);
 	return ended == STORE_OK ? r : ended;
 }

@@ -4,12 +4,11 @@
  * read transaction that ends before it returns, so a slow client pins no pages.
  */
 #include "log.h"
-#include "store/rank.h"
-#include "store/untold.h"
+#include "store/msgs.h"
 
 /* Begins to read and loads the view's mailbox, deleted or not: what it held can be read until the next sync. */
 static enum store_result
-begin(struct store *s, const struct view *v, struct mbox *m, const struct untold_msg **gone, size_t *ngone)
+begin(struct store *s, const struct view *v, struct mbox *m, const struct untold **gone)
 {
 	enum store_result r = store_read_begin(s);
 
@@ -19,7 +18,7 @@ begin(struct store *s, const struct view *v, struct mbox *m, const struct untold
 		r = index_end(&s->ix);
 		return r == STORE_OK ? STORE_NOMBOX : r;
 	}
-	*gone = untold_of(s, m, v, ngone);
+	*gone = untold_of(s, m, v);
 	return STORE_OK;
 }
 
@@ -35,7 +34,8 @@ view_open(struct store *s, const unsigned char *mailbox, bool claim_recent, stru
 	r = find_mbox(s, mailbox, &m);
 	if ((ended = index_end(&s->ix)) != STORE_OK || r != STORE_OK)
 		return ended != STORE_OK ? ended : r;
-	if (claim_recent && m.v.recent_uid < m.v.uidnext) {
+	/* While another process is in a long change nobody gets them: recent in two sessions does no harm (RFC 3501 2.3.2). */
+	if (claim_recent && m.v.recent_uid < m.v.uidnext && !s->is_behind && store_turn(s)) {
 		/* Looked at again under the lock, so that no two sessions get the same ones. */
 		if ((r = change_begin(s)) != STORE_OK)
 			return r;
@@ -62,51 +62,58 @@ live_count(struct store *s, const struct mbox *m, const struct view *v)
 enum store_result
 view_count(struct store *s, const struct view *v, uint32_t *out)
 {
-	const struct untold_msg *gone;
-	size_t ngone;
+	const struct untold *gone;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone, &ngone);
+	enum store_result r = begin(s, v, &m, &gone);
 
 	if (r != STORE_OK)
 		return r;
-	*out = live_count(s, &m, v) + (uint32_t)ngone;
+	*out = live_count(s, &m, v) + untold_below(gone, v->uidnext);
 	return index_end(&s->ix);
 }
 
 /* The n-th UID (from 0) of live and expunged ones merged; 0 when there is none. */
 static uint32_t
-find_merged(struct store *s, const struct mbox *m, const struct untold_msg *gone, size_t ngone, uint32_t n)
+find_merged(struct store *s, const struct mbox *m, const struct untold *gone, uint32_t n)
 {
-	size_t lo = 0, hi = ngone;
+	size_t lo = 0, hi = gone->n;
+	uint32_t start = 0, nth;
+	struct ix_block b;
 
-	/* How many of the expunged ones have a place before n. */
+	/* How many blocks with expunged ones begin at or before n. */
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
-		uint64_t place = rank_below(&s->ix, m->v.num, gone[mid].uid) + mid;
+		uint32_t place = rank_below(&s->ix, m->v.num, gone->v[mid].block * BLOCK_UIDS) + gone->v[mid].below;
 
-		if (place == n)
-			return gone[mid].uid;
-		if (place < n)
+		if (place <= n) {
 			lo = mid + 1;
-		else
+			start = place;
+		} else
 			hi = mid;
 	}
-	return rank_find(&s->ix, m->v.num, n - (uint32_t)lo);
+	if (lo == 0)
+		return rank_find(&s->ix, m->v.num, n);
+	nth = n - start;
+	rank_load(&s->ix, m->v.num, gone->v[lo - 1].block, &b);
+	for (int w = 0; w < BLOCK_WORDS; w++)
+		b.live[w] |= gone->v[lo - 1].uids[w];
+	if (nth < bits_count(b.live))
+		return gone->v[lo - 1].block * BLOCK_UIDS + bits_nth(b.live, nth);
+	return rank_find(&s->ix, m->v.num, n - gone->v[lo - 1].below - bits_count(gone->v[lo - 1].uids));
 }
 
 enum store_result
 view_uid(struct store *s, const struct view *v, uint32_t seq, uint32_t *uid_out)
 {
-	const struct untold_msg *gone;
-	size_t ngone;
+	const struct untold *gone;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone, &ngone);
+	enum store_result r = begin(s, v, &m, &gone);
 
 	*uid_out = 0;
 	if (r != STORE_OK)
 		return r;
 	if (seq > 0) {
-		*uid_out = find_merged(s, &m, gone, ngone, seq - 1);
+		*uid_out = find_merged(s, &m, gone, seq - 1);
 		if (*uid_out >= v->uidnext)
 			*uid_out = 0;
 	}
@@ -116,55 +123,48 @@ view_uid(struct store *s, const struct view *v, uint32_t seq, uint32_t *uid_out)
 enum store_result
 view_seq(struct store *s, const struct view *v, uint32_t uid, uint32_t *seq_out)
 {
-	const struct untold_msg *gone;
-	size_t ngone, below;
-	struct ix_msg msg;
+	const struct untold *gone;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone, &ngone);
+	enum store_result r = begin(s, v, &m, &gone);
 
 	*seq_out = 0;
 	if (r != STORE_OK)
 		return r;
-	below = untold_below(gone, ngone, uid);
-	if (uid < v->uidnext && ((below < ngone && gone[below].uid == uid) || msg_load(&s->ix, m.v.num, uid, &msg)))
-		*seq_out = rank_below(&s->ix, m.v.num, uid) + (uint32_t)below + 1;
+	if (uid < v->uidnext && (untold_has(gone, uid) || rank_is_live(&s->ix, m.v.num, uid)))
+		*seq_out = rank_below(&s->ix, m.v.num, uid) + untold_below(gone, uid) + 1;
 	return index_end(&s->ix);
 }
 
 enum store_result
 view_last_uid(struct store *s, const struct view *v, uint32_t *uid_out)
 {
-	const struct untold_msg *gone;
-	size_t ngone;
+	const struct untold *gone;
 	uint32_t n;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone, &ngone);
+	enum store_result r = begin(s, v, &m, &gone);
 
 	*uid_out = 0;
 	if (r != STORE_OK)
 		return r;
-	if ((n = live_count(s, &m, v)) > 0)
-		*uid_out = rank_find(&s->ix, m.v.num, n - 1);
-	if (ngone > 0 && gone[ngone - 1].uid > *uid_out)
-		*uid_out = gone[ngone - 1].uid;
+	if ((n = live_count(s, &m, v) + untold_below(gone, v->uidnext)) > 0)
+		*uid_out = find_merged(s, &m, gone, n - 1);
 	return index_end(&s->ix);
 }
 
 enum store_result
 view_first_unseen(struct store *s, const struct view *v, uint32_t *seq_out)
 {
-	const struct untold_msg *gone;
-	size_t ngone;
+	const struct untold *gone;
 	uint32_t uid;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone, &ngone);
+	enum store_result r = begin(s, v, &m, &gone);
 
 	*seq_out = 0;
 	if (r != STORE_OK)
 		return r;
 	uid = rank_first_unseen(&s->ix, m.v.num);
 	if (uid > 0 && uid < v->uidnext)
-		*seq_out = rank_below(&s->ix, m.v.num, uid) + (uint32_t)untold_below(gone, ngone, uid) + 1;
+		*seq_out = rank_below(&s->ix, m.v.num, uid) + untold_below(gone, uid) + 1;
 	return index_end(&s->ix);
 }
 
@@ -187,64 +187,16 @@ msg_fill(struct store *s, const struct view *v, uint32_t uid, const struct ix_ms
 	return true;
 }
 
-/* The two ascending sequences that view_range merges. */
-struct merge {
-	struct store	*s;
-	const struct mbox *m;
-	const struct view *v;
-	struct iter	 live;
-	uint32_t	 live_uid;	/* 0: no more */
-	struct ix_msg	 live_msg;
-	const struct untold_msg *gone, *gone_end;
-};
-
-static void
-step_live(struct merge *g, uint32_t hi)
-{
-	struct slice k, v;
-
-	g->live_uid = 0;
-	if (!iter_next(&g->live, &k, &v))
-		return;
-	g->live_uid = key_get_u32((const unsigned char *)k.p + 5);
-	if (g->live_uid > hi || v.n != sizeof(g->live_msg))
-		g->live_uid = 0;
-	else
-		memcpy(&g->live_msg, v.p, sizeof(g->live_msg));
-}
-
-/* The next message of the view up to hi; false at its end. */
-static bool
-step(struct merge *g, uint32_t hi, struct msg_info *out)
-{
-	bool has_gone = g->gone < g->gone_end && g->gone->uid <= hi;
-	struct ix_key k;
-	struct ix_msg msg;
-
-	if (has_gone && (g->live_uid == 0 || g->gone->uid < g->live_uid)) {
-		k = key_change('t', g->m->v.num, g->gone->modseq, g->gone->uid);
-		if (!index_get_fixed(&g->s->ix, &k, &msg, sizeof(msg)) || !msg_fill(g->s, g->v, g->gone->uid, &msg, out))
-			return false;
-		out->is_expunged = true;
-		g->gone++;
-		return true;
-	}
-	if (g->live_uid == 0 || !msg_fill(g->s, g->v, g->live_uid, &g->live_msg, out))
-		return false;
-	step_live(g, hi);
-	return true;
-}
-
 enum store_result
 view_range(struct store *s, const struct view *v, uint32_t lo, uint32_t hi, struct msg_info *out, size_t max, size_t *n_out)
 {
-	const struct untold_msg *gone;
-	struct ix_key from;
-	size_t ngone, below;
-	uint32_t seq;
+	const struct untold *gone;
+	struct ix_msg msg;
+	struct msgs msgs;
+	uint32_t uid, seq;
+	bool is_gone;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone, &ngone);
-	struct merge g = {.s = s, .m = &m, .v = v};
+	enum store_result r = begin(s, v, &m, &gone);
 
 	*n_out = 0;
 	if (r != STORE_OK)
@@ -254,16 +206,13 @@ view_range(struct store *s, const struct view *v, uint32_t lo, uint32_t hi, stru
 	if (lo == 0)
 		lo = 1;
 	if (lo <= hi) {
-		below = untold_below(gone, ngone, lo);
-		g.gone = gone == NULL ? NULL : gone + below;
-		g.gone_end = gone == NULL ? NULL : gone + ngone;
-		from = key_uid('e', m.v.num, lo);
-		iter_begin(&g.live, &s->ix, &from, 5);
-		step_live(&g, hi);
-		seq = rank_below(&s->ix, m.v.num, lo) + (uint32_t)below;
-		while (*n_out < max && step(&g, hi, &out[*n_out]))
+		seq = rank_below(&s->ix, m.v.num, lo) + untold_below(gone, lo);
+		msgs_begin(&msgs, &s->ix, m.v.num, lo, hi, 0, gone);
+		while (*n_out < max && msgs_next(&msgs, &uid, &msg, &is_gone) && msg_fill(s, v, uid, &msg, &out[*n_out])) {
+			out[*n_out].is_expunged = is_gone;
 			out[(*n_out)++].seq = ++seq;
-		iter_end(&g.live);
+		}
+		msgs_end(&msgs);
 	}
 	return index_end(&s->ix);
 }

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "log.h"
+#include "store/rank.h"
 #include "store/store_impl.h"
 
 #define ALICE	SLICE("alice")
@@ -212,8 +213,32 @@ fx_dump(struct store *s)
 /* What of a mailbox is counted, against its messages one by one. */
 struct fx_sums {
 	uint64_t	bytes;
-	uint32_t	exists, unseen, changes, live, blocks_unseen;
+	uint32_t	exists, unseen, deleted, dead;	/* by messages */
+	uint32_t	gone;				/* by changes */
+	uint32_t	blocks[3], supers[3];		/* live, unseen, deleted */
 };
+
+static __attribute__((unused)) void
+fx_sum_message(struct store *s, uint32_t num, uint32_t uid, const struct ix_msg *m, struct fx_sums *sums)
+{
+	struct ix_key key = key_body(m->body_modseq);
+	struct slice other;
+	struct ix_block b;
+
+	assert_true(index_get(&s->ix, &key, &other));
+	rank_load(&s->ix, num, uid / BLOCK_UIDS, &b);
+	if (!bits_has(b.live, uid)) {
+		sums->dead++;
+		return;
+	}
+	sums->exists++;
+	sums->unseen += !(m->flags & MSG_SEEN);
+	sums->deleted += !!(m->flags & MSG_DELETED);
+	sums->bytes += m->size;
+	assert_int_equal(bits_has(b.unseen, uid), !(m->flags & MSG_SEEN));
+	assert_int_equal(bits_has(b.deleted, uid), !!(m->flags & MSG_DELETED));
+	assert_true(b.modseq >= m->modseq);
+}
 
 static __attribute__((unused)) void
 fx_sum_entry(struct store *s, struct slice k, struct slice v, struct fx_sums *sums)
@@ -221,29 +246,44 @@ fx_sum_entry(struct store *s, struct slice k, struct slice v, struct fx_sums *su
 	const unsigned char *p = (const unsigned char *)k.p;
 	struct ix_key key;
 	struct slice other;
+	struct ix_super x;
 	struct ix_block b;
+	struct ix_gone g;
 	struct ix_msg m;
+	int bit;
 
-	if (p[0] == 'e' || p[0] == 't') {
+	switch (p[0]) {
+	case 'e':
 		memcpy(&m, v.p, sizeof(m));
-		key = key_body(m.body_modseq);
-		assert_true(index_get(&s->ix, &key, &other));
-	}
-	if (p[0] == 'e') {
-		sums->exists++;
-		sums->unseen += !(m.flags & MSG_SEEN);
-		sums->bytes += m.size;
-		key = key_change('c', key_get_u32(p + 1), m.modseq, key_get_u32(p + 5));
-		assert_true(index_get(&s->ix, &key, &other));
-	} else if (p[0] == 'c')
-		sums->changes++;
-	else if (p[0] == 'r') {
-		memcpy(&b, v.p, sizeof(b));
-		for (int i = 0; i < 4; i++) {
-			sums->live += (uint32_t)__builtin_popcountll(b.live[i]);
-			sums->blocks_unseen += (uint32_t)__builtin_popcountll(b.unseen[i]);
-			assert_int_equal(b.unseen[i] & ~b.live[i], 0);
+		fx_sum_message(s, key_get_u32(p + 1), key_get_u32(p + 5), &m, sums);
+		break;
+	case 't':
+		memcpy(&g, v.p, sizeof(g));
+		while ((bit = bits_take(g.uids)) >= 0) {
+			key = key_uid('e', key_get_u32(p + 1), key_get_u32(p + 13) * BLOCK_UIDS + (uint32_t)bit);
+			assert_true(index_get(&s->ix, &key, &other));
+			sums->gone++;
 		}
+		break;
+	case 'r':
+		memcpy(&b, v.p, sizeof(b));
+		key = key_uid('R', key_get_u32(p + 1), key_get_u32(p + 5) / SUPER_BLOCKS);
+		assert_true(index_get_fixed(&s->ix, &key, &x, sizeof(x)));
+		assert_true(x.modseq >= b.modseq);
+		assert_true(bits_count(b.live) > 0);
+		for (int i = 0; i < BLOCK_WORDS; i++)
+			assert_int_equal((b.unseen[i] | b.deleted[i]) & ~b.live[i], 0);
+		sums->blocks[0] += bits_count(b.live);
+		sums->blocks[1] += bits_count(b.unseen);
+		sums->blocks[2] += bits_count(b.deleted);
+		break;
+	default:
+		memcpy(&x, v.p, sizeof(x));
+		assert_true(x.live > 0);
+		sums->supers[0] += x.live;
+		sums->supers[1] += x.unseen;
+		sums->supers[2] += x.deleted;
+		break;
 	}
 }
 
@@ -251,7 +291,7 @@ fx_sum_entry(struct store *s, struct slice k, struct slice v, struct fx_sums *su
 static __attribute__((unused)) void
 fx_check_sums(struct store *s)
 {
-	static const char letters[] = "ecrt";
+	static const char letters[] = "etrR";
 	uint32_t mailboxes = 0;
 
 	assert_int_equal(store_current_begin(s), STORE_OK);
@@ -274,9 +314,9 @@ fx_check_sums(struct store *s)
 		assert_int_equal(sums.exists, m.v.exists);
 		assert_int_equal(sums.unseen, m.v.unseen);
 		assert_int_equal(sums.bytes, m.v.bytes);
-		assert_int_equal(sums.changes, m.v.exists);
-		assert_int_equal(sums.live, m.v.exists);
-		assert_int_equal(sums.blocks_unseen, m.v.unseen);
+		assert_int_equal(sums.gone, sums.dead);
+		assert_true(sums.blocks[0] == sums.exists && sums.blocks[1] == sums.unseen && sums.blocks[2] == sums.deleted);
+		assert_memory_equal(sums.supers, sums.blocks, sizeof(sums.blocks));
 	}
 	assert_int_equal(mailboxes, s->ix.meta.nmailboxes);
 	assert_int_equal(index_end(&s->ix), STORE_OK);

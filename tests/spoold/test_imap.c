@@ -7,8 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <sys/file.h>
 
 #include "imap/command.h"
+#include "imap/told.h"
 #include "imap_client.h"
 
 struct step {
@@ -64,6 +68,8 @@ steps_run(const char *test, struct client *c, const struct step *steps, size_t n
 	}
 }
 #define STEPS(c, steps)	steps_run(__func__, (c), (steps), sizeof(steps) / sizeof((steps)[0]))
+
+#define DO(c, send, want) do { client_send(&(c), SLICE(send), 0, 0); got_check(#c, send, &(c), want); } while (0)
 
 #define PLAIN	"From: Ann <ann@a.example>\r\nTo: bob@b.example\r\nSubject: hello =?utf-8?q?w=C3=B6rld?=\r\n" \
 		"Date: Wed, 17 Jul 1996 02:23:25 -0700\r\nMessage-Id: <1@a.example>\r\n\r\nHello Bob.\r\n"
@@ -495,6 +501,146 @@ test_idle(void **state)
 }
 
 static void
+deliver(const char *user)
+{
+	static unsigned char	serial;
+	unsigned char		key[16] = {1}, guid[16] = {2};
+	struct store_placed	placed;
+	struct store_delivery	d = {.user = slice_of(user), .mailbox = SLICE(""), .sender = SLICE("a@b.example"),
+	    .qid = SLICE("q"), .key = key, .guid = guid, .date_ms = 1000,
+	    .body = {.mem = SLICE(PLAIN), .fd = -1, .bytes = sizeof(PLAIN) - 1}};
+
+	key[1] = ++serial;	/* no repeat of the one before */
+	assert_int_equal(store_deliver(&test_host, &d, &placed), STORE_OK);
+	close(placed.log_fd);
+}
+
+/* Takes the turn to write to a user's index, as a process in a long change has it. */
+static int
+index_hold(const char *user)
+{
+	char	pattern[160];
+	glob_t	found;
+	int	fd;
+
+	(void)snprintf(pattern, sizeof(pattern), "%s/p1/*/%s/data.mdb", test_index, user);
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	assert_int_equal(found.gl_pathc, 1);
+	fd = open(found.gl_pathv[0], O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && flock(fd, LOCK_EX) == 0);
+	globfree(&found);
+	return fd;
+}
+
+/* While another process is in a long change nobody waits; who idles is told when it is over, unasked. */
+static void
+test_busy(void **state)
+{
+	struct client	c;
+	int		fd;
+
+	(void)state;
+	assert_int_equal(client_begin(&c, "busy"), 0);
+	append(&c, "INBOX", "", PLAIN);
+	client_send(&c, SLICE("a SELECT INBOX\r\nb IDLE\r\n"), 0, 0);
+	got_check("busy", "IDLE", &c, "~* 1 EXISTS\r\n* 1 RECENT\r\n~+ idling\r\n");
+	deliver("busy");
+	fd = index_hold("busy");
+	client_turn(&c, SESSION_CHANGED);
+	got_check("busy", "(changed)", &c, "");
+	assert_int_equal(c.timer_ms, IMAP_BEHIND_MS);
+	client_turn(&c, SESSION_TIMER);
+	got_check("busy", "(timer, busy)", &c, "");
+	assert_int_equal(c.timer_ms, IMAP_BEHIND_MS);
+	close(fd);
+	client_turn(&c, SESSION_TIMER);
+	got_check("busy", "(timer)", &c, "* 2 EXISTS\r\n* ~ RECENT\r\n");
+	assert_int_equal(c.timer_ms, IMAP_IDLE_TELL_MS);
+	client_turn(&c, SESSION_TIMER);
+	got_check("busy", "(timer)", &c, "* OK Still here\r\n");
+	client_send(&c, SLICE("DONE\r\n"), 0, 0);
+	got_check("busy", "DONE", &c, "b OK ~");
+	/* Commands are answered from what is committed: SELECT, STATUS, FETCH, NOOP. */
+	deliver("busy");
+	fd = index_hold("busy");
+	client_send(&c, SLICE("c NOOP\r\nd FETCH 1:* UID\r\ne STATUS INBOX (MESSAGES)\r\nf SELECT INBOX\r\n"), 0, 0);
+	got_check("busy", "busy", &c, "c OK ~* 2 FETCH ~d OK ~* STATUS \"INBOX\" (MESSAGES 2)\r\ne OK ~* 2 EXISTS\r\n~f OK ~");
+	close(fd);
+	client_send(&c, SLICE("g NOOP\r\n"), 0, 0);
+	got_check("busy", "over", &c, "* 3 EXISTS\r\n* ~ RECENT\r\ng OK ~");
+	client_close(&c);
+}
+
+/* More than is told at once: every change once, in order, with the number it has then. */
+static void
+test_many_changes(void **state)
+{
+	enum { N = 5 << 9, GONE = 2000 };	/* 2560 */
+	struct buf	want = buf_make(1024 * 1024);
+	struct client	a, b;
+
+	(void)state;
+	assert_true(N > 2 * STORE_SYNC_MAX && GONE > STORE_SYNC_MAX);
+	assert_int_equal(client_begin(&a, "many"), 0);
+	assert_int_equal(client_begin(&b, "many"), 0);
+	for (int i = 0; i < 5; i++)
+		append(&a, "INBOX", "", PLAIN);
+	DO(a, "a SELECT INBOX\r\n", "~* 5 EXISTS\r\n~a OK ~");
+	for (int i = 0; i < 9; i++)
+		DO(a, "b COPY 1:* INBOX\r\n", "~b OK [COPYUID ~");
+	DO(b, "a SELECT INBOX\r\n", "~* 2560 EXISTS\r\n~a OK ~");
+	DO(b, "b STORE 1:* +FLAGS.SILENT (\\Flagged)\r\n", "b OK STORE completed\r\n");
+	for (int i = 1; i <= N; i++)
+		(void)buf_addf(&want, "* %d FETCH (FLAGS (\\Flagged \\Recent))\r\n", i);
+	(void)buf_add_str(&want, "b OK Completed\r\n");
+	(void)buf_add(&want, "", 1);
+	client_send(&a, SLICE("b NOOP\r\n"), 0, 0);
+	got_check("many", "flags", &a, want.p);
+	DO(a, "b NOOP\r\n", "b OK Completed\r\n");
+	DO(b, "c STORE 3:2002 +FLAGS.SILENT (\\Deleted)\r\nd EXPUNGE\r\n", "c OK ~* 3 EXPUNGE\r\nd OK ~");
+	buf_clear(&want);
+	for (int i = 0; i < GONE; i++)
+		(void)buf_add_str(&want, "* 3 EXPUNGE\r\n");
+	(void)buf_add_str(&want, "c OK Completed\r\n");
+	(void)buf_add(&want, "", 1);
+	client_send(&a, SLICE("c NOOP\r\n"), 0, 0);
+	got_check("many", "expunges", &a, want.p);
+	DO(a, "d UID SEARCH ALL\r\n", "* SEARCH 1 2 2003 ~ 2560\r\nd OK ~");
+	client_close(&a);
+	client_close(&b);
+	buf_free(&want);
+}
+
+/* What a command told is kept by neighbours in the view: never more than was told. */
+static void
+test_told(void **state)
+{
+	static const struct { uint32_t uid, seq, flags; } told[] = {
+		{10, 1, 0}, {11, 2, 0}, {15, 3, 0}, {20, 5, 0}, {21, 6, MSG_SEEN}, {22, 7, MSG_SEEN},
+	};
+	struct session	s = {.command = arena_make(1 << 20)};
+	struct imap	im = {.s = &s};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+		told_add(&im, &(struct msg_info){.uid = told[i].uid, .seq = told[i].seq, .flags = told[i].flags});
+	assert_int_equal(im.ntold, 3);
+	for (uint32_t uid = 9; uid <= 23; uid++) {
+		bool	is_told = false;
+
+		for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+			is_told = is_told || told[i].uid == uid;
+		/* 12 to 14 are in no view: nobody asks. 16 to 19 hold the message that was left out. */
+		if (uid >= 12 && uid <= 14)
+			continue;
+		assert_int_equal(told_has(&im, &(struct msg_info){.uid = uid, .flags = uid > 20 ? MSG_SEEN : 0}), is_told);
+		assert_false(told_has(&im, &(struct msg_info){.uid = uid, .flags = MSG_DRAFT}));
+		assert_false(told_has(&im, &(struct msg_info){.uid = uid, .flags = uid > 20 ? MSG_SEEN : 0, .keywords = {1}}));
+	}
+	arena_free(&s.command);
+}
+
+static void
 test_bad_input(void **state)
 {
 	static const struct step	steps[] = {
@@ -664,7 +810,6 @@ test_two_sessions(void **state)
 	assert_int_equal(client_begin(&b, "two"), 0);
 	for (int i = 0; i < 4; i++)
 		append(&a, "INBOX", "", PLAIN);
-#define DO(c, send, want) do { client_send(&(c), SLICE(send), 0, 0); got_check(#c, send, &(c), want); } while (0)
 	DO(a, "a SELECT INBOX\r\n", "~* 4 EXISTS\r\n~a OK ~\r\n");
 	DO(b, "a SELECT INBOX\r\n", "~* 4 EXISTS\r\n* 0 RECENT\r\n~a OK ~\r\n");
 	DO(b, "a STORE 1,3 +FLAGS.SILENT (\\Deleted)\r\n", "a OK ~\r\n");
@@ -847,6 +992,7 @@ main(void)
 		cmocka_unit_test(test_subscriptions), cmocka_unit_test(test_select), cmocka_unit_test(test_fetch),
 		cmocka_unit_test(test_search), cmocka_unit_test(test_store), cmocka_unit_test(test_append),
 		cmocka_unit_test(test_append_large), cmocka_unit_test(test_copy), cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_busy), cmocka_unit_test(test_many_changes), cmocka_unit_test(test_told),
 		cmocka_unit_test(test_bad_input), cmocka_unit_test(test_line_limit), cmocka_unit_test(test_literal_limits),
 		cmocka_unit_test(test_bad_limit), cmocka_unit_test(test_state), cmocka_unit_test(test_two_sessions),
 		cmocka_unit_test(test_batches), cmocka_unit_test(test_damaged), cmocka_unit_test(test_split), cmocka_unit_test(test_pipelined_login),

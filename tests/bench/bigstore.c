@@ -4,10 +4,13 @@
  * what sessions and deliveries do. Memory is RssAnon: the process's own; pages of the LMDB map belong to
  * the page cache and are not counted. Started by big.py.
  *   bigstore DIR messages
- * Prints a line a figure: name, value, unit; tab between them.
+ * Prints a line a figure: name, value, unit; tab between them. Or delivers messages to a user's INBOX of
+ * a suite that stands still, as the owner of its spools:
+ *   bigstore fill ACTIVE INDEX user messages
  */
 #include <err.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +23,10 @@
 
 #include "log.h"
 #include "store/path.h"
+#include "store/rank.h"
 #include "store/store_impl.h"
 
+#define WORKER_MMAP_BYTES (256 * 1024)	/* as in spoold/worker.c: LMDB's large tables stay untouched */
 #define SAMPLES_MAX	200000
 #define USERS		200	/* more than stay open */
 #define PIECE		100000	/* messages of the middle-sized changes */
@@ -495,6 +500,36 @@ untold_costs(void)
 	say("untold expunges: 256 messages", (now_us() - began) / 100, "us");
 }
 
+/* One message in each sum of 65,536 UIDs up to the last: a start that was not orderly takes one of them. */
+static void
+far_uids(void)
+{
+	struct store *s = open_user("alice");
+	struct ix_block none, one = {.modseq = 1, .live = {1}};
+	uint32_t n = 0;
+	double began;
+
+	must(index_begin(&s->ix, true), "begin");
+	for (uint32_t super = 0; super < 32768; super++) {
+		rank_load(&s->ix, 1000, super * SUPER_BLOCKS, &none);
+		rank_store(&s->ix, 1000, super * SUPER_BLOCKS, &none, &one);
+	}
+	must(index_commit(&s->ix), "commit");
+	must(index_begin(&s->ix, false), "begin");
+	for (int at = 1; at <= 32; at *= 2) {
+		char label[64];
+
+		began = now_us();
+		for (int i = 0; i < 100; i++)
+			n += rank_below(&s->ix, 1000, (uint32_t)at * (1U << 26) - 1);
+		snprintf(label, sizeof(label), "UID to number past %d sums of UIDs", at * 1024);
+		say(label, (now_us() - began) / 100, "us");
+	}
+	if (n == 0)
+		errx(1, "nothing below");
+	must(index_end(&s->ix), "end");
+}
+
 static void
 users_in_turn(void)
 {
@@ -613,12 +648,37 @@ changes(void)
 	step("sync of a session after all are gone", sync_old, messages, "messages/s");
 }
 
+static int
+fill(char **argv)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(active, sizeof(active), "%s", argv[0]);
+	snprintf(indexes, sizeof(indexes), "%s", argv[1]);
+	snprintf(path, sizeof(path), "%s/default", active);
+	if (epoch_begin(active, "default", false, &host.epoch) != 0 || stat(path, &st) != 0 || setegid(st.st_gid) != 0 ||
+	    seteuid(st.st_uid) != 0)
+		err(111, "%s", active);
+	messages = (uint32_t)strtoul(argv[3], NULL, 10);
+	for (uint32_t i = 0; i < messages; i++)
+		deliver_to(argv[2], i + 1);
+	if (seteuid(getuid()) != 0)
+		err(111, "seteuid");
+	return epoch_end(active, "default");
+}
+
 int
 main(int argc, char **argv)
 {
+	if (argc == 6 && strcmp(argv[1], "fill") == 0) {
+		log_init("bigstore");
+		return fill(argv + 2);
+	}
 	if (argc != 3 || (messages = (uint32_t)strtoul(argv[2], NULL, 10)) < 2 * PIECE)
 		errx(100, "usage: bigstore DIR messages (%d at least)", 2 * PIECE);
 	log_init("bigstore");
+	(void)mallopt(M_MMAP_THRESHOLD, WORKER_MMAP_BYTES);
 	snprintf(active, sizeof(active), "%s/active", argv[1]);
 	snprintf(indexes, sizeof(indexes), "%s/index", argv[1]);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -640,6 +700,7 @@ main(int argc, char **argv)
 	drop_index(true);
 	step("rebuild from the log after all that", build, messages, "messages/s");
 	index_size("rebuild from the log after all that");
+	step("far UIDs", far_uids, 0, "");
 	make_users();
 	step("users", users_in_turn, 0, "");
 	return 0;

@@ -144,6 +144,8 @@ begin_write(struct index *ix)
 	if (!ix->has_turn)
 		ix->has_turn = turn_lock(ix, LOCK_EX);
 	ix->touched = 0;
+	for (size_t i = 0; i < sizeof(ix->held) / sizeof(ix->held[0]); i++)
+		ix->held[i].is_used = false;
 	if ((rc = mdb_txn_begin(ix->env, NULL, 0, &ix->txn)) != 0)
 		index_turn_end(ix);
 	return rc;
@@ -184,6 +186,81 @@ index_begin(struct index *ix, bool is_write)
 	return STORE_OK;
 }
 
+static MDB_val
+val_of(const void *p, size_t n)
+{
+	return (MDB_val){n, (void *)(uintptr_t)p};
+}
+
+static void
+put_entry(struct index *ix, const struct ix_key *key, const void *p, size_t n)
+{
+	MDB_val k = val_of(key->p, key->n), v = val_of(p, n);
+
+	if (ix->rc == 0)
+		ix->rc = mdb_put(ix->txn, ix->dbi, &k, &v, 0);
+}
+
+static void
+delete_entry(struct index *ix, const struct ix_key *key)
+{
+	MDB_val k = val_of(key->p, key->n);
+	int rc;
+
+	if (ix->rc == 0 && (rc = mdb_del(ix->txn, ix->dbi, &k, NULL)) != 0 && rc != MDB_NOTFOUND)
+		ix->rc = rc;
+}
+
+/* The place for entries of the key's kind; NULL: they are not held. */
+static struct held *
+held_of(struct index *ix, const struct ix_key *key)
+{
+	const char *at;
+
+	if (!ix->is_write || (at = memchr(HELD_KINDS, key->p[0], sizeof(HELD_KINDS) - 1)) == NULL)
+		return NULL;
+	return &ix->held[at - HELD_KINDS];
+}
+
+static bool
+held_is(const struct held *h, const struct ix_key *key)
+{
+	return h->is_used && h->key.n == key->n && memcmp(h->key.p, key->p, key->n) == 0;
+}
+
+static void
+held_write(struct index *ix, struct held *h)
+{
+	if (h->is_used && h->is_gone)
+		delete_entry(ix, &h->key);
+	else if (h->is_used)
+		put_entry(ix, &h->key, h->value, h->n);
+	h->is_used = false;
+}
+
+/* Before entries from this key on are gone through. */
+static void
+held_write_for(struct index *ix, const struct ix_key *from, size_t prefix)
+{
+	struct held *h = held_of(ix, from);
+
+	for (size_t i = 0; ix->is_write && prefix == 0 && i < sizeof(ix->held) / sizeof(ix->held[0]); i++)
+		held_write(ix, &ix->held[i]);
+	if (h != NULL)
+		held_write(ix, h);
+}
+
+static struct held *
+held_begin(struct index *ix, struct held *h, const struct ix_key *key)
+{
+	if (h->is_used && !held_is(h, key))
+		held_write(ix, h);
+	h->is_used = true;
+	memcpy(h->key.p, key->p, key->n);
+	h->key.n = key->n;
+	return h;
+}
+
 enum store_result
 index_end(struct index *ix)
 {
@@ -202,6 +279,8 @@ index_commit(struct index *ix)
 	struct ix_key key = key_of('A');
 
 	assert(ix->is_write);
+	for (size_t i = 0; i < sizeof(ix->held) / sizeof(ix->held[0]); i++)
+		held_write(ix, &ix->held[i]);
 	index_put(ix, &key, &ix->meta, sizeof(ix->meta));
 	if (ix->rc != 0)
 		return index_end(ix);
@@ -210,20 +289,19 @@ index_commit(struct index *ix)
 	return ix->rc == 0 ? STORE_OK : fail(ix, ix->rc);
 }
 
-static MDB_val
-val_of(const void *p, size_t n)
-{
-	return (MDB_val){n, (void *)(uintptr_t)p};
-}
-
 bool
 index_get(struct index *ix, const struct ix_key *key, struct slice *out)
 {
 	MDB_val k = val_of(key->p, key->n), v;
+	const struct held *h = held_of(ix, key);
 	int rc;
 
 	if (ix->rc != 0)
 		return false;
+	if (h != NULL && held_is(h, key)) {
+		*out = (struct slice){h->value, h->n};
+		return !h->is_gone;
+	}
 	if ((rc = mdb_get(ix->txn, ix->dbi, &k, &v)) != 0) {
 		if (rc != MDB_NOTFOUND)
 			ix->rc = rc;
@@ -251,26 +329,35 @@ index_get_fixed(struct index *ix, const struct ix_key *key, void *out, size_t n)
 void
 index_put(struct index *ix, const struct ix_key *key, const void *p, size_t n)
 {
-	MDB_val k = val_of(key->p, key->n), v = val_of(p, n);
+	struct held *h = held_of(ix, key);
 
-	if (ix->rc == 0)
-		ix->rc = mdb_put(ix->txn, ix->dbi, &k, &v, 0);
+	if (h == NULL) {
+		put_entry(ix, key, p, n);
+		return;
+	}
+	assert(n <= sizeof(h->value));
+	h = held_begin(ix, h, key);
+	memcpy(h->value, p, n);
+	h->n = n;
+	h->is_gone = false;
 }
 
 void
 index_delete(struct index *ix, const struct ix_key *key)
 {
-	MDB_val k = val_of(key->p, key->n);
-	int rc;
+	struct held *h = held_of(ix, key);
 
-	if (ix->rc == 0 && (rc = mdb_del(ix->txn, ix->dbi, &k, NULL)) != 0 && rc != MDB_NOTFOUND)
-		ix->rc = rc;
+	if (h != NULL)
+		held_begin(ix, h, key)->is_gone = true;
+	else
+		delete_entry(ix, key);
 }
 
 void
 iter_begin(struct iter *it, struct index *ix, const struct ix_key *from, size_t prefix)
 {
 	*it = (struct iter){.ix = ix, .at = *from, .prefix = prefix};
+	held_write_for(ix, from, prefix);
 	if (ix->rc == 0)
 		ix->rc = mdb_cursor_open(ix->txn, ix->dbi, &it->cursor);
 }
@@ -295,6 +382,8 @@ iter_next(struct iter *it, struct slice *key_out, struct slice *value_out)
 
 	if (ix->rc != 0 || it->cursor == NULL)
 		return false;
+	if (ix->is_write && !it->is_steady)
+		held_write_for(ix, &it->at, it->prefix);
 	if (it->is_begun && (it->is_steady || !ix->is_write))
 		rc = mdb_cursor_get(it->cursor, &k, &v, MDB_NEXT);
 	else

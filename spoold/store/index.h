@@ -11,6 +11,18 @@
 #include "store/schema.h"
 #include "store/spool.h"
 
+/*
+ * The last entry written of a kind whose entries a replay changes again and again: put into LMDB only
+ * when another one is, or at the end, so that a thousand deliveries write their mailbox once.
+ */
+struct held {
+	bool		 is_used, is_gone;	/* is_gone: to be deleted */
+	struct ix_key	 key;
+	size_t		 n;
+	char		 value[sizeof(struct ix_mbox) + MBOXNAME_MAX_BYTES];
+};
+#define HELD_KINDS	"mrR"
+
 struct index {
 	struct spool	*spool;		/* borrowed */
 	MDB_env		*env;
@@ -24,6 +36,7 @@ struct index {
 	bool		 keeps_turn;	/* over several transactions; its owner ends that */
 	uint32_t	 touched;	/* messages changed in this transaction, for who bounds it */
 	struct ix_meta	 meta;		/* as of the transaction; stored by index_commit */
+	struct held	 held[sizeof(HELD_KINDS) - 1];	/* of a write transaction */
 };
 
 /*

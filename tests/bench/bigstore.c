@@ -114,6 +114,7 @@ open_user(const char *name)
 	return s;
 }
 
+/* The mail of months: one every ten seconds. */
 static void
 deliver_to(const char *user, uint32_t serial)
 {
@@ -122,7 +123,7 @@ deliver_to(const char *user, uint32_t serial)
 	int n = snprintf(body, sizeof(body), "From: a@b.example\r\nSubject: number %u\r\n\r\nText of number %u.\r\n", serial, serial);
 	struct store_placed placed;
 	struct store_delivery d = {.user = slice_of(user), .mailbox = SLICE(""), .sender = SLICE("a@b.example"),
-	    .qid = SLICE("q"), .key = key, .guid = guid, .date_ms = now_ms(),
+	    .qid = SLICE("q"), .key = key, .guid = guid, .date_ms = now_ms() - (serial < messages ? (messages - serial) * 10000LL : 0),
 	    .body = {.mem = {body, (size_t)n}, .fd = -1, .bytes = (uint64_t)n}};
 
 	memcpy(key + 4, &serial, sizeof(serial));

@@ -91,7 +91,7 @@ void		 iter_end(struct iter *);
  * catchup.c: applies what the log has beyond the index, until CATCH_UP_RECORDS or records that change
  * CATCH_UP_MSGS; *more_out: there was more than that. In a write transaction. STORE_OK or STORE_TEMP (logged).
  */
-#define CATCH_UP_RECORDS	10000	/* what a transaction holds in memory stays bounded */
+#define CATCH_UP_RECORDS	4000	/* what a transaction holds in memory stays bounded */
 #define CATCH_UP_MSGS		20000
 enum store_result index_catch_up(struct index *, bool *more_out);
 /* In any transaction: is there anything to catch up with? (One fstat, one faccessat.) */

@@ -123,7 +123,8 @@ index_turn_try(struct index *ix)
 {
 	if (!ix->has_turn)
 		ix->has_turn = turn_lock(ix, LOCK_EX | LOCK_NB);
-	return ix->has_turn;
+	/* Another error is not somebody else's turn. */
+	return ix->has_turn || (ix->env != NULL && errno != EWOULDBLOCK);
 }
 
 void

@@ -49,8 +49,8 @@ void		 index_close(struct index *);
 /* STORE_OK or STORE_TEMP. Waits for the turn to write where another process has it. */
 enum store_result index_begin(struct index *, bool is_write);
 /*
- * The turn to write without waiting; the next write transaction uses it up. False: another process has it
- * (or the lock fails). Taken with a lock of its own because LMDB's cannot be tried.
+ * The turn to write without waiting; the next write transaction uses it up. False: another process has it.
+ * Taken with a lock of its own because LMDB's cannot be tried.
  */
 bool		 index_turn_try(struct index *);
 /* Gives it back where no transaction did; ends keeps_turn. */

@@ -75,12 +75,14 @@ class Beside(threading.Thread):
         self.c = Client(suite)
         self.c.run("EXAMINE INBOX")
         self.is_over = False
-        self.ms = []
+        self.ms, self.told = [], []
 
     def run(self):
         while not self.is_over:
             for command in ("FETCH 1000:1100 (FLAGS)", "STATUS INBOX (MESSAGES UNSEEN)"):
-                self.ms.append(self.c.run(command)[0])
+                ms, lines = self.c.run(command)
+                # the answer that also tells of the change is that change's size, not a wait
+                (self.told if lines > 1000 else self.ms).append(ms)
             time.sleep(0.002)
 
     def end(self, name):
@@ -89,6 +91,8 @@ class Beside(threading.Thread):
         ms = sorted(self.ms)
         say(f"IMAP: {name}: beside it FETCH, STATUS p50", statistics.median(ms), "ms")
         say(f"IMAP: {name}: beside it FETCH, STATUS worst of {len(ms)}", ms[-1], "ms")
+        if self.told:
+            say(f"IMAP: {name}: beside it the answer that tells all of it", max(self.told), "ms")
 
 
 def memory(suite):

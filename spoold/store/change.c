@@ -59,22 +59,33 @@ catch_up(struct store *s)
 	}
 }
 
+/* Asked before each wait; *until is 0 the first time. */
+static bool
+may_wait(struct store *s, int64_t *until)
+{
+	int64_t now = mono_ms();
+
+	if (*until == 0) {
+		if (now < s->busy_until_ms)
+			return false;
+		*until = now + BUSY_WAIT_MS;
+	} else if (now >= *until) {
+		s->busy_until_ms = now + BUSY_REST_MS;
+		return false;
+	}
+	usleep(BUSY_STEP_US);
+	return true;
+}
+
 bool
 store_turn(struct store *s)
 {
-	int64_t now = mono_ms(), until = now + BUSY_WAIT_MS;
+	int64_t until = 0;
 
-	if (index_turn_try(&s->ix))
-		return true;
-	if (now < s->busy_until_ms)
-		return false;
-	while (mono_ms() < until) {
-		usleep(BUSY_STEP_US);
-		if (index_turn_try(&s->ix))
-			return true;
-	}
-	s->busy_until_ms = mono_ms() + BUSY_REST_MS;
-	return false;
+	while (!index_turn_try(&s->ix))
+		if (!may_wait(s, &until))
+			return false;
+	return true;
 }
 
 /* The turn is kept until all is done: a reader that slipped in between would have to finish our work. */
@@ -94,14 +105,22 @@ enum store_result
 store_current_begin(struct store *s)
 {
 	enum store_result r;
+	int64_t until = 0;
 
 	s->is_behind = false;
-	if ((r = store_read_begin(s)) != STORE_OK || !index_is_behind(&s->ix))
-		return r;
-	if (!store_turn(s)) {
-		/* What is committed is whole, and a moment old: better than to wait for seconds. */
-		s->is_behind = true;
-		return STORE_OK;
+	for (;;) {
+		/* Mostly whoever has the turn catches up for us too. */
+		if ((r = store_read_begin(s)) != STORE_OK || !index_is_behind(&s->ix))
+			return r;
+		if (index_turn_try(&s->ix))
+			break;
+		if (!may_wait(s, &until)) {
+			/* What is committed is whole, and a moment old: better than to wait for seconds. */
+			s->is_behind = true;
+			return STORE_OK;
+		}
+		if ((r = index_end(&s->ix)) != STORE_OK)
+			return r;
 	}
 	if ((r = index_end(&s->ix)) != STORE_OK) {
 		index_turn_end(&s->ix);

@@ -40,6 +40,9 @@ enum record_type {
 	RECORD_SUBSCRIBE = 'U',
 	RECORD_RECENT = 'N',	/* a rev1 session took the \Recent of every UID below uid */
 	RECORD_VOID = 'V',	/* extra: u64 modseq of the record that did not happen */
+	RECORD_PURGE = 'P',	/* extra: extra_purge: what was expunged from the mailbox by then is gone for good */
+	RECORD_HUSK_MESSAGE = 'm',	/* what compaction leaves of a purged RECORD_MESSAGE: all but the body */
+	RECORD_HUSK_BODY = 'b',		/* and of a RECORD_BODY */
 	RECORD_FENCE = 'E',
 	RECORD_SEALED = 'Z',
 };

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "store/blocks.h"
 #include "store/dup.h"
+#include "store/purge.h"
 
 static void
 odd(struct index *ix, const struct record *r, const char *why)
@@ -22,11 +23,12 @@ odd(struct index *ix, const struct record *r, const char *why)
 }
 
 static void
-put_body(struct index *ix, const struct scan *s, const struct record *r, uint32_t num, uint32_t uid)
+put_body(struct index *ix, const struct scan *s, const struct record *r, uint32_t num, uint32_t uid, uint32_t refs)
 {
 	struct ix_key k = key_body(r->modseq);
 	struct ix_body b = {.offset = s->body_at, .bytes = r->body_bytes, .segment = s->head.number,
-	    .generation = s->head.generation, .crc = r->body_crc, .num = num, .uid = uid};
+	    .generation = s->head.generation, .crc = r->body_crc, .num = num, .uid = uid,
+	    .refs = refs};
 
 	memcpy(b.guid, r->guid, RECORD_ID_BYTES);
 	index_put(ix, &k, &b, sizeof(b));
@@ -83,7 +85,7 @@ apply_message(struct index *ix, const struct scan *s, const struct record *r)
 		    log_u64("modseq", r->modseq));
 		return;
 	}
-	put_body(ix, s, r, m.v.num, r->uid);
+	put_body(ix, s, r, m.v.num, r->uid, 1);
 	msg_add(ix, &m, r->uid, &msg);
 	mbox_save(ix, &m);
 }
@@ -105,9 +107,13 @@ link_entries(struct index *ix, const struct record *r, struct extra_link *l, str
 		struct ix_body b;
 
 		if (!index_get_fixed(ix, &k, &b, sizeof(b))) {
-			odd(ix, r, "body");	/* its own record was damaged: nobody else is renumbered */
+			/* Purged since, or its own record was damaged: nobody else is renumbered. */
+			if (ix->husks == 0)
+				odd(ix, r, "body");
 			continue;
 		}
+		b.refs++;
+		index_put(ix, &k, &b, sizeof(b));
 		msg.size = b.bytes;
 		for (uint8_t i = 0; i < e.nkeywords; i++)
 			if (e.keywords[i] < nbits && bits[e.keywords[i]] >= 0)
@@ -136,9 +142,9 @@ apply_link(struct index *ix, const struct record *r)
 	}
 	link_entries(ix, r, &l, &to);
 	if (memcmp(l.source, r->mailbox, RECORD_ID_BYTES) == 0)
-		blocks_expunge(ix, &to, &l.expunged, r->modseq);
+		blocks_expunge(ix, &to, &l.expunged, r->modseq, r->date_ms);
 	else if (memcmp(l.source, none, RECORD_ID_BYTES) != 0 && mbox_load(ix, l.source, &from)) {
-		blocks_expunge(ix, &from, &l.expunged, r->modseq);
+		blocks_expunge(ix, &from, &l.expunged, r->modseq, r->date_ms);
 		mbox_save(ix, &from);
 	}
 	mbox_save(ix, &to);
@@ -178,7 +184,7 @@ apply_expunge(struct index *ix, const struct record *r)
 		odd(ix, r, "extra");
 		return;
 	}
-	blocks_expunge(ix, &m, &uids, r->modseq);
+	blocks_expunge(ix, &m, &uids, r->modseq, r->date_ms);
 	mbox_save(ix, &m);
 }
 
@@ -218,7 +224,7 @@ apply_rename(struct index *ix, const struct record *r)
 
 /* The live ones of one range. */
 static void
-expunge_range(struct index *ix, struct mbox *m, uint32_t lo, uint32_t hi, uint64_t modseq)
+expunge_range(struct index *ix, struct mbox *m, uint32_t lo, uint32_t hi, const struct record *change)
 {
 	struct uid_range r = {lo, hi};
 	struct extra_ranges uids = {.r = &r, .n = 1};
@@ -226,7 +232,7 @@ expunge_range(struct index *ix, struct mbox *m, uint32_t lo, uint32_t hi, uint64
 
 	extra_pack_ranges(&b, &uids);
 	if (extra_unpack_ranges(buf_slice(&b), &uids))
-		blocks_expunge(ix, m, &uids, modseq);
+		blocks_expunge(ix, m, &uids, change->modseq, change->date_ms);
 	buf_free(&b);
 }
 
@@ -240,7 +246,7 @@ apply_delete(struct index *ix, const struct record *r)
 		odd(ix, r, "mailbox");
 		return;
 	}
-	expunge_range(ix, &m, 1, UINT32_MAX, r->modseq);
+	expunge_range(ix, &m, 1, UINT32_MAX, r);
 	k = key_name('n', (struct slice){m.name.s, m.name.n});
 	index_delete(ix, &k);
 	m.v.is_deleted = 1;
@@ -296,8 +302,24 @@ apply_void(struct index *ix, const struct record *r)
 		return;
 	if (!msg_load(ix, b.num, b.uid, &msg) || msg.body_modseq != modseq || !mbox_load_num(ix, b.num, &m))
 		return;
-	expunge_range(ix, &m, b.uid, b.uid, r->modseq);
+	expunge_range(ix, &m, b.uid, b.uid, r);
 	mbox_save(ix, &m);
+}
+
+/* Of a message that is gone for good a replay needs no more than the mailbox it made, where it made one. */
+static void
+apply_husk(struct index *ix, const struct record *r)
+{
+	struct record_message rm;
+	struct mbox m;
+
+	ix->husks++;
+	if (r->type == RECORD_HUSK_BODY)
+		return;
+	if (record_message_unpack(r->extra, &rm) && rm.naddressees == 1)
+		resolve(ix, r, rm.addressees[0].mailbox, &m);
+	else
+		odd(ix, r, "extra");
 }
 
 void
@@ -308,7 +330,7 @@ apply_record(struct index *ix, const struct scan *s, const struct record *r)
 		apply_message(ix, s, r);
 		break;
 	case RECORD_BODY:
-		put_body(ix, s, r, 0, 0);
+		put_body(ix, s, r, 0, 0, 0);
 		break;
 	case RECORD_LINK:
 		apply_link(ix, r);
@@ -336,6 +358,13 @@ apply_record(struct index *ix, const struct scan *s, const struct record *r)
 		break;
 	case RECORD_VOID:
 		apply_void(ix, r);
+		break;
+	case RECORD_PURGE:
+		purge_apply(ix, r);
+		break;
+	case RECORD_HUSK_MESSAGE:
+	case RECORD_HUSK_BODY:
+		apply_husk(ix, r);
 		break;
 	case RECORD_SEGMENT:
 	case RECORD_FENCE:

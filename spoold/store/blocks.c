@@ -12,6 +12,7 @@ struct change {
 	struct index	*ix;
 	struct mbox	*m;
 	uint64_t	 modseq;
+	int64_t		 date_ms;	/* of an expunge */
 	const struct flag_bits *flags;	/* NULL: an expunge */
 };
 
@@ -90,7 +91,7 @@ change_block(struct change *c, uint32_t block, const struct ix_block *was, const
 {
 	struct ix_key from = key_uid('e', c->m->v.num, block * BLOCK_UIDS);
 	struct ix_block now = *was;
-	struct ix_gone gone = {{0}};
+	struct ix_gone gone = {.date_ms = c->date_ms};
 	uint64_t left[BLOCK_WORDS];
 	struct iter it;
 	int bit;
@@ -185,9 +186,9 @@ change_ranges(struct change *c, struct extra_ranges *ranges)
 }
 
 void
-blocks_expunge(struct index *ix, struct mbox *m, struct extra_ranges *ranges, uint64_t modseq)
+blocks_expunge(struct index *ix, struct mbox *m, struct extra_ranges *ranges, uint64_t modseq, int64_t date_ms)
 {
-	struct change c = {.ix = ix, .m = m, .modseq = modseq};
+	struct change c = {.ix = ix, .m = m, .modseq = modseq, .date_ms = date_ms};
 
 	change_ranges(&c, ranges);
 }

@@ -14,7 +14,7 @@ struct flag_bits {
 };
 
 /* Of the live messages in ranges; keeps the mailbox's counters in m, the caller saves it. modseq: of the change. */
-void	blocks_expunge(struct index *, struct mbox *m, struct extra_ranges *, uint64_t modseq);
+void	blocks_expunge(struct index *, struct mbox *m, struct extra_ranges *, uint64_t modseq, int64_t date_ms);
 void	blocks_flag(struct index *, struct mbox *m, struct extra_ranges *, const struct flag_bits *, uint64_t modseq);
 
 #endif

@@ -135,19 +135,51 @@ bool
 body_is_whole(struct index *ix, uint64_t modseq)
 {
 	struct ix_key k = key_body(modseq);
+	enum body_state state = BODY_MOVED;
 	struct ix_body b;
 	int fd;
 
-	if (!index_get_fixed(ix, &k, &b, sizeof(b)) || body_open(ix->spool, modseq, &b, &fd) != BODY_GOOD)
+	for (int i = 0; i < 2 && state == BODY_MOVED; i++) {
+		if ((i > 0 && index_remap_segment(ix, b.segment) != STORE_OK) || !index_get_fixed(ix, &k, &b, sizeof(b)))
+			return false;
+		state = body_open(ix->spool, modseq, &b, &fd);
+	}
+	if (state != BODY_GOOD)
 		return false;
 	close(fd);
 	return true;
 }
 
+/*
+ * The body's place once more, when no change is under way: what moved it has said so by then, or never will.
+ * STORE_DAMAGED: it is gone, purged or lost.
+ */
+static enum store_result
+find_moved(struct store *s, uint64_t modseq, struct ix_body *b)
+{
+	enum store_result r = change_prepare(s);
+	struct ix_key k = key_body(modseq);
+	enum body_state state = BODY_MOVED;
+	bool is_there;
+	int fd;
+
+	if (r != STORE_OK)
+		return r;
+	if ((is_there = index_get_fixed(&s->ix, &k, b, sizeof(*b))) && (state = body_open(s->spool, modseq, b, &fd)) == BODY_GOOD)
+		close(fd);
+	if (is_there && state == BODY_MOVED && (r = index_remap_segment(&s->ix, b->segment)) == STORE_OK)
+		is_there = index_get_fixed(&s->ix, &k, b, sizeof(*b));
+	if (r != STORE_OK)
+		(void)index_end(&s->ix);
+	else
+		r = index_commit(&s->ix);
+	index_turn_end(&s->ix);
+	return r == STORE_OK && !is_there ? STORE_DAMAGED : r;
+}
+
 enum store_result
 store_body_open(struct store *s, const struct msg_info *msg, int *fd_out, uint64_t *offset_out)
 {
-	struct ix_key k = key_body(msg->body.modseq);
 	struct ix_body b = {.offset = msg->body.offset, .bytes = msg->size, .segment = msg->body.segment,
 	    .generation = msg->body.generation, .crc = msg->body.crc};
 	enum store_result r;
@@ -164,12 +196,11 @@ store_body_open(struct store *s, const struct msg_info *msg, int *fd_out, uint64
 		case BODY_MOVED:
 			break;
 		}
-		if ((r = store_read_begin(s)) != STORE_OK)
-			return r;
-		if (!index_get_fixed(&s->ix, &k, &b, sizeof(b)))
-			b.generation = UINT32_MAX;
-		if ((r = index_end(&s->ix)) != STORE_OK)
+		if ((r = find_moved(s, msg->body.modseq, &b)) != STORE_OK)
 			return r;
 	}
-	return STORE_TEMP;
+	/* Its record is not in the segment any more, and no husk either: lost. */
+	LOG("warn.store.body", log_str("user", s->spool->user), log_u64("segment", b.segment), log_u64("offset", b.offset),
+	    log_u64("modseq", msg->body.modseq), log_str("why", "not where the index says"));
+	return STORE_DAMAGED;
 }

@@ -13,7 +13,13 @@ enum body_state { BODY_GOOD, BODY_MOVED, BODY_DAMAGED, BODY_ERROR };
  * BODY_GOOD: the descriptor is the caller's. BODY_MOVED: the segment has another generation: look up again.
  */
 enum body_state	body_open(struct spool *, uint64_t modseq, const struct ix_body *, int *fd_out);
-/* In an index transaction: is the body of that modseq there and whole? */
+/*
+ * remap.c: the segment was compacted and the index does not say so (its process died in between, or the index
+ * comes from a checkpoint of before): reads it through and corrects the entries of its bodies. In a write
+ * transaction. STORE_OK or STORE_TEMP (logged).
+ */
+enum store_result index_remap_segment(struct index *, uint32_t segment);
+/* In a write transaction: is the body of that modseq there and whole? */
 bool		body_is_whole(struct index *, uint64_t modseq);
 
 #endif

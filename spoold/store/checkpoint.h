@@ -7,8 +7,14 @@
 
 #include "store/segment.h"
 
-#define CHECKPOINT_RECORDS	2000	/* renewed when a replay would pass so many records */
-#define CHECKPOINT_BYTES	(16ULL * 1024 * 1024)	/* or so many bytes of log */
+/*
+ * Renewed when a replay would pass so many records or bytes of log, and more where the index is large: a
+ * record is replayed in about the time in which CHECKPOINT_RECORD_BYTES of an index are copied.
+ */
+#define CHECKPOINT_RECORDS	2000
+#define CHECKPOINT_BYTES	(16ULL * 1024 * 1024)
+#define CHECKPOINT_RECORD_BYTES	(16 * 1024)
+#define CHECKPOINT_TIMES	8	/* so much later a worker makes it itself, when nobody else has */
 
 struct checkpoint_mark {
 	uint32_t	version;	/* schema of the index */

@@ -239,3 +239,24 @@ extra_entry(struct extra_link *l, struct extra_entry *out)
 	l->n--;
 	return unpack_entry(&l->in, out);
 }
+
+void
+extra_pack_purge(struct buf *b, const struct extra_purge *p)
+{
+	pack_u64(b, p->horizon);
+	pack_u64(b, p->highestmodseq);
+	pack_u64(b, p->expunge_modseq);
+	pack_u32(b, p->uidnext);
+}
+
+bool
+extra_unpack_purge(struct slice in, struct extra_purge *out)
+{
+	struct unpack u = unpack_make(in.p, in.n);
+
+	out->horizon = unpack_u64(&u);
+	out->highestmodseq = unpack_u64(&u);
+	out->expunge_modseq = unpack_u64(&u);
+	out->uidnext = unpack_u32(&u);
+	return unpack_end(&u);
+}

@@ -61,6 +61,16 @@ struct extra_link {
 	struct unpack	in;
 };
 
+/*
+ * RECORD_PURGE. Besides the horizon what the mailbox's numbers are by then: with the husks of a compacted log
+ * alone a replay would not know them.
+ */
+struct extra_purge {
+	uint64_t	horizon;	/* modseq */
+	uint64_t	highestmodseq, expunge_modseq;
+	uint32_t	uidnext;
+};
+
 /* Each adds to the buffer; pack_ok tells whether all fitted. Unpacking gives false unless exactly right. */
 void	extra_pack_create(struct buf *, const struct extra_create *);
 bool	extra_unpack_create(struct slice, struct extra_create *out);
@@ -74,6 +84,8 @@ void	extra_pack_ranges(struct buf *, const struct extra_ranges *);
 bool	extra_unpack_ranges(struct slice, struct extra_ranges *out);
 void	extra_pack_subscribe(struct buf *, struct slice name, bool on);
 bool	extra_unpack_subscribe(struct slice, struct slice *name_out, bool *on_out);
+void	extra_pack_purge(struct buf *, const struct extra_purge *);
+bool	extra_unpack_purge(struct slice, struct extra_purge *out);
 /* Link: extra_pack_link, then n entries. */
 void	extra_pack_link(struct buf *, const struct extra_link *);
 void	extra_pack_entry(struct buf *, const struct extra_entry *);

@@ -31,6 +31,7 @@ struct index {
 	MDB_txn		*reader;	/* kept between reads, reset */
 	bool		 is_write;
 	int		 rc;		/* first failure of this transaction */
+	uint64_t	 husks;		/* applied since it was opened: bodies may be missing and that is right */
 	bool		 is_bad;	/* not to be used any more: rebuild */
 	bool		 has_turn;	/* to write: of all processes this one */
 	bool		 keeps_turn;	/* over several transactions; its owner ends that */
@@ -100,7 +101,7 @@ bool		 index_is_behind(struct index *);
 /* index.c, for rebuild.c: opens the environment at path (its directory exists). An LMDB or errno code. */
 int		 index_open_env(struct index *, const char *path);
 void		 index_close_env(struct index *);
-/* rebuild.c: a checkpoint where replay has become long; in no transaction. Failure is only logged. */
+/* renew.c: where replay has become long a checkpoint is asked for or made; in no transaction. Failure is only logged. */
 void		 index_checkpoint(struct index *);
 
 #endif

@@ -10,12 +10,13 @@
  *   s <name>                   name subscribed
  *   k <bit>                    a keyword's name, first spelling
  *   e <num> <uid>              ix_msg: a message, live (r says so) or expunged and not yet purged (some t does)
- *   t <num> <modseq> <uid/256> ix_gone: which UIDs of a block that change expunged
+ *   t <num> <modseq> <uid/256> ix_gone: which UIDs of a block that change expunged, and when
  *   r <num> <uid / 256>        ix_block: which UIDs of a block are live, which of those unseen or \Deleted
  *   R <num> <uid / 65536>      ix_super: how many are; neither is there where none is live
  *   b <modseq>                 ix_body: where a body is
  *   d <key 16> <num>           ix_dup: who has a delivery key
  *   q <date> <key 16> <num>    nothing: when it may be forgotten
+ *   g <segment>                ix_waste: what compaction found there (not of the log either)
  *   x <modseq> <kind>          version, cached bytes (not of the log: left out of comparisons)
  */
 #ifndef TS_STORE_SCHEMA_H
@@ -25,7 +26,7 @@
 
 #include "store/store.h"
 
-#define SCHEMA_VERSION	2
+#define SCHEMA_VERSION	3
 #define IX_KEY_MAX	500	/* LMDB takes 511 */
 #define IX_NAME_MAX	480	/* a longer name is its first bytes and a hash */
 #define IX_NAME_PLAIN	440
@@ -54,6 +55,7 @@ static_assert(sizeof(struct ix_meta) == 80, "no padding");
 struct ix_mbox {
 	uint64_t	highestmodseq;
 	uint64_t	expunge_modseq;	/* of the last expunge */
+	uint64_t	purge_modseq;	/* what was expunged up to this is purged: the purge horizon */
 	uint64_t	bytes;
 	uint32_t	num;
 	uint32_t	uidvalidity, uidnext, recent_uid;
@@ -61,7 +63,7 @@ struct ix_mbox {
 	uint32_t	use;
 	uint32_t	is_deleted;
 };
-static_assert(sizeof(struct ix_mbox) == 56, "no padding");
+static_assert(sizeof(struct ix_mbox) == 64, "no padding");
 
 struct ix_msg {
 	uint64_t	modseq, body_modseq, size;
@@ -76,7 +78,7 @@ struct ix_body {
 	unsigned char	guid[RECORD_ID_BYTES];
 	uint32_t	segment, generation, crc;
 	uint32_t	num, uid;	/* where a RECORD_MESSAGE put itself; 0: it did not */
-	uint32_t	unused;
+	uint32_t	refs;		/* messages that have it, expunged ones until they are purged */
 };
 static_assert(sizeof(struct ix_body) == 56, "no padding");
 
@@ -106,7 +108,14 @@ struct ix_super {
 static_assert(sizeof(struct ix_super) == 24, "no padding");
 
 struct ix_gone {
+	int64_t		date_ms;	/* of the change */
 	uint64_t	uids[BLOCK_WORDS];
+};
+
+/* Of a sealed segment: bytes that are of no body, as counted in that generation. */
+struct ix_waste {
+	uint64_t	other_bytes;
+	uint32_t	generation, unused;
 };
 
 static inline struct ix_key
@@ -204,6 +213,15 @@ key_body(uint64_t modseq)
 	struct ix_key k = key_of('b');
 
 	key_u64(&k, modseq);
+	return k;
+}
+
+static inline struct ix_key
+key_segment(uint32_t segment)
+{
+	struct ix_key k = key_of('g');
+
+	key_u32(&k, segment);
 	return k;
 }
 

@@ -123,11 +123,11 @@ segment_read(int fd, uint32_t number, struct segment_head *out)
 	return recover(fd, number, out);
 }
 
-static int
-write_head(int fd, struct slice user, uint32_t number, const struct numbers *n)
+int
+segment_write_head(int fd, struct slice user, struct segment_head *h)
 {
-	struct record r = {.type = RECORD_SEGMENT, .date_ms = now_ms(), .epoch = n->epoch, .next_modseq = n->next_modseq,
-	    .next_uid = n->next_uid};
+	struct record r = {.type = RECORD_SEGMENT, .date_ms = now_ms(), .epoch = h->numbers.epoch,
+	    .next_modseq = h->numbers.next_modseq, .next_uid = h->numbers.next_uid};
 	struct buf extra = buf_make(HEAD_READ_BYTES), whole = buf_make(2 * HEAD_READ_BYTES);
 	int bad;
 
@@ -136,14 +136,16 @@ write_head(int fd, struct slice user, uint32_t number, const struct numbers *n)
 		if (getrandom(&r.uid, sizeof(r.uid), 0) != sizeof(r.uid))
 			DIE(EXIT_TEMP, "fatal.store.random", log_slice("user", user));
 	} while (r.uid == 0);
-	pack_u32(&extra, number);
-	pack_u32(&extra, 0);
+	h->salt = r.uid;
+	pack_u32(&extra, h->number);
+	pack_u32(&extra, h->generation);
 	pack_str(&extra, SLICE("active"));
 	pack_str(&extra, user);
 	r.extra = buf_slice(&extra);
 	record_pack_head(&whole, &r, r.uid);
 	r.body_crc = record_crc(r.uid, SLICE(""));
 	record_pack_trailer(&whole, &r, r.uid);
+	h->bytes = whole.n;
 	errno = EIO;
 	bad = write(fd, whole.p, whole.n) != (ssize_t)whole.n || fdatasync(fd) != 0;
 	buf_free(&extra);
@@ -154,13 +156,14 @@ write_head(int fd, struct slice user, uint32_t number, const struct numbers *n)
 int
 segment_make(int dir_fd, struct slice user, uint32_t number, const struct numbers *n)
 {
+	struct segment_head head = {.number = number, .numbers = *n};
 	char name[SEGMENT_NAME_BYTES];
 	int saved, fd = openat(dir_fd, NEW_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return -1;
 	segment_name(number, name);
-	if (write_head(fd, user, number, n) != 0 || renameat(dir_fd, NEW_NAME, dir_fd, name) != 0) {
+	if (segment_write_head(fd, user, &head) != 0 || renameat(dir_fd, NEW_NAME, dir_fd, name) != 0) {
 		saved = errno;
 		unlinkat(dir_fd, NEW_NAME, 0);
 		close(fd);

@@ -31,6 +31,8 @@ int64_t	segment_highest(int dir_fd);
  * damaged. 0, or -1 with errno (EBADMSG: both are).
  */
 int	segment_read(int fd, uint32_t number, struct segment_head *out);
+/* Writes a head with a new salt at the start of an empty file, and syncs it. 0, or -1 with errno. */
+int	segment_write_head(int fd, struct slice user, struct segment_head *);
 /*
  * Makes a segment with a new salt: written under another name, synced, renamed in, directory synced.
  * 0, or -1 with errno and nothing changed. The caller holds the directory's lock.

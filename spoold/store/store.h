@@ -31,6 +31,7 @@ enum store_result {
 	STORE_EXISTS,	/* the name is taken */
 	STORE_LIMIT,	/* a named limit would be passed, or what is asked for does not fit the arena */
 	STORE_FULL,	/* below the partition's reserve, or ENOSPC: nothing changed */
+	STORE_PURGED,	/* older than the mailbox's purge horizon: what was expunged since is not known any more */
 	STORE_DAMAGED,	/* a record's checksum fails: what it holds is not served */
 	STORE_TEMP,	/* anything else; logged where it happened */
 };
@@ -54,6 +55,9 @@ struct store_host {
 	 */
 	int		(*commit)(void *arg, const struct store_commit *);
 	void		*commit_arg;
+	/* A checkpoint of the user is due: whoever is told makes it soon. Must not block. NULL: it is made at once. */
+	void		(*due)(void *arg, struct slice user);
+	void		*due_arg;
 };
 
 struct store_commit {
@@ -290,6 +294,29 @@ struct store_placed {
 enum store_result store_deliver(const struct store_host *, const struct store_delivery *, struct store_placed *out);
 /* After a failed commit: appends a void record for it. Best effort. */
 void		  store_void(const struct store_host *, struct slice user, uint64_t modseq);
+
+/* ---- upkeep: one process at a time for a user; others go on meanwhile ---- */
+
+struct store_pace {
+	uint64_t	 rate_bytes;	/* written a second at most, synced as it goes; 0: no limit */
+	/* Called between pieces; false: stop (STORE_TEMP). NULL: never. */
+	bool		(*step)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+	void		*arg;
+};
+struct store_compacted {
+	uint32_t	segments;	/* rewritten */
+	uint32_t	damaged;	/* left as they are, because something in them cannot be read */
+	uint64_t	before_bytes, after_bytes;	/* of those rewritten */
+};
+/* Makes a checkpoint where replay has become long, or always. A failure is logged and leaves the old one. */
+enum store_result store_checkpoint(struct store *, const struct store_pace *, bool always);
+/* Ends delayed expunge for what was expunged before a moment (wall clock). Durable when STORE_OK. */
+enum store_result store_purge(struct store *, int64_t before_ms, uint64_t *nmsgs_out);
+/*
+ * Rewrites the sealed segments of which more than waste_percent is of purged messages (0: those with any). UIDs,
+ * modseqs and flags stay. STORE_FULL: no room for the copy of a segment. May be killed at any moment.
+ */
+enum store_result store_compact(struct store *, const struct store_pace *, unsigned waste_percent, struct store_compacted *out);
 
 /* ---- epoch (the parent's, before any child) ---- */
 

@@ -183,7 +183,7 @@ view_sync(struct store *s, struct view *v, bool may_expunge, struct arena *a, st
 	if (r != STORE_OK)
 		return r;
 	r = find_mbox(s, v->mailbox, &m);
-	if (r == STORE_OK && m.v.uidvalidity != v->uidvalidity)
+	if (r == STORE_OK && (m.v.uidvalidity != v->uidvalidity || v->expunge_modseq < m.v.purge_modseq))
 		r = STORE_NOMBOX;
 	if (r == STORE_OK)
 		r = sync_view(s, &m, &moved, may_expunge, a, out);
@@ -226,7 +226,9 @@ store_expunged_since(struct store *s, const unsigned char *mailbox, uint64_t sin
 	if (r != STORE_OK)
 		return r;
 	*n_out = 0;
-	if ((r = find_mbox(s, mailbox, &m)) == STORE_OK) {
+	if ((r = find_mbox(s, mailbox, &m)) == STORE_OK && since < m.v.purge_modseq)
+		r = STORE_PURGED;
+	if (r == STORE_OK) {
 		untold_load(&s->ix, m.v.num, since, UINT64_MAX, SIZE_MAX, &gone);
 		if ((*uids_out = ARENA_NEW(a, uint32_t, (size_t)untold_below(&gone, UINT32_MAX) + 1)) == NULL)
 			r = STORE_LIMIT;

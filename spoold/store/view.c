@@ -18,6 +18,11 @@ begin(struct store *s, const struct view *v, struct mbox *m, const struct untold
 		r = index_end(&s->ix);
 		return r == STORE_OK ? STORE_NOMBOX : r;
 	}
+	/* What it still shows as there was purged since. */
+	if (v->expunge_modseq < m->v.purge_modseq) {
+		r = index_end(&s->ix);
+		return r == STORE_OK ? STORE_NOMBOX : r;
+	}
 	*gone = untold_of(s, m, v);
 	return STORE_OK;
 }

@@ -192,7 +192,7 @@ fx_dump(struct store *s)
 	while (iter_next(&it, &k, &v)) {
 		struct ix_meta m;
 
-		if (k.p[0] == 'x')
+		if (k.p[0] == 'x' || k.p[0] == 'g')
 			continue;
 		if (k.p[0] == 'A') {
 			assert_int_equal(v.n, sizeof(m));

@@ -28,7 +28,7 @@ pack_mark(struct buf *b, const struct checkpoint_mark *m)
 {
 	pack_bytes(b, MARK_MAGIC, 4);
 	pack_u32(b, m->version);
-	pack_u32(b, m->salt);
+	pack_u32(b, m->log_id);
 	pack_u32(b, m->segment);
 	pack_u64(b, m->offset);
 	pack_u32(b, m->numbers.epoch);
@@ -47,7 +47,7 @@ unpack_mark(struct slice in, struct checkpoint_mark *out)
 
 	unpack_bytes(&u, magic, sizeof(magic));
 	out->version = unpack_u32(&u);
-	out->salt = unpack_u32(&u);
+	out->log_id = unpack_u32(&u);
 	out->segment = unpack_u32(&u);
 	out->offset = unpack_u64(&u);
 	out->numbers.epoch = unpack_u32(&u);

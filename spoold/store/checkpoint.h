@@ -18,7 +18,7 @@
 
 struct checkpoint_mark {
 	uint32_t	version;	/* schema of the index */
-	uint32_t	salt;		/* of the log's first segment */
+	uint32_t	log_id;		/* segment_head's, of the first segment */
 	uint32_t	segment;	/* replay begins here */
 	uint64_t	offset;
 	struct numbers	numbers;	/* as of there */

@@ -291,7 +291,8 @@ static enum outcome
 rewrite(struct store *s, const struct store_pace *pace, uint32_t n, const struct segment_head *old, uint64_t old_bytes,
     struct ix_waste *waste_out, uint64_t *bytes_out)
 {
-	struct writer w = {.s = s, .head = {.number = n, .generation = old->generation + 1, .numbers = old->numbers}};
+	struct writer w = {.s = s, .head = {.number = n, .generation = old->generation + 1, .log_id = old->log_id,
+	    .numbers = old->numbers}};
 	enum outcome out = FAILED;
 	int saved;
 

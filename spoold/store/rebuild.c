@@ -36,9 +36,9 @@ inode_of(const char *dir)
 	return (uint64_t)st.st_ino;
 }
 
-/* The salt of the log's first segment names the log. 0, or -1 with errno. */
+/* What names the log stands in its first segment. 0, or -1 with errno. */
 static int
-first_salt(const struct spool *s, uint32_t *salt_out)
+read_log_id(const struct spool *s, uint32_t *id_out)
 {
 	char name[SEGMENT_NAME_BYTES];
 	struct segment_head head = s->head;
@@ -51,7 +51,7 @@ first_salt(const struct spool *s, uint32_t *salt_out)
 		r = segment_read(fd, 1, &head);
 		close(fd);
 	}
-	*salt_out = head.salt;
+	*id_out = head.log_id;
 	return r;
 }
 
@@ -78,21 +78,21 @@ is_same_dir(int fd, const char *path)
 
 /* With the environment open: does it name what it is of? */
 static bool
-is_trusted(struct index *ix, const char *path, uint32_t salt)
+is_trusted(struct index *ix, const char *path, uint32_t log_id)
 {
 	const struct ix_meta *m = &ix->meta;
 	bool ok;
 
 	if (index_begin(ix, false) != STORE_OK)
 		return false;
-	ok = m->version == SCHEMA_VERSION && m->epoch == ix->spool->host->epoch && m->salt == salt &&
+	ok = m->version == SCHEMA_VERSION && m->epoch == ix->spool->host->epoch && m->log_id == log_id &&
 	    m->inode == inode_of(path) && is_within_log(ix->spool, m->segment, m->offset);
 	return index_end(ix) == STORE_OK && ok;
 }
 
 /* FOUND: open and to be trusted. ABSENT: there is none, or not one to be trusted. */
 static enum lookup
-try_existing(struct index *ix, const char *path, uint32_t salt, uint64_t bad_inode)
+try_existing(struct index *ix, const char *path, uint32_t log_id, uint64_t bad_inode)
 {
 	uint64_t inode = inode_of(path);
 	enum lookup found = ABSENT;
@@ -109,7 +109,7 @@ try_existing(struct index *ix, const char *path, uint32_t salt, uint64_t bad_ino
 		if (rc == EMFILE || rc == ENFILE || rc == ENOMEM || rc == EAGAIN || rc == ENOSPC || rc == MDB_READERS_FULL) {
 			fail(ix->spool, "open", mdb_strerror(rc));
 			found = LOOKUP_TEMP;
-		} else if (rc == 0 && is_same_dir(fd, path) && is_trusted(ix, path, salt))
+		} else if (rc == 0 && is_same_dir(fd, path) && is_trusted(ix, path, log_id))
 			found = FOUND;
 		else
 			index_close_env(ix);
@@ -174,7 +174,7 @@ open_to_write(struct index *ix, const char *path)
 
 /* The environment at path, empty or from the checkpoint, with the meta of this log and epoch. */
 static int
-start_env(struct index *ix, const char *path, uint32_t salt)
+start_env(struct index *ix, const char *path, uint32_t log_id)
 {
 	struct spool *s = ix->spool;
 	struct checkpoint_mark mark;
@@ -184,11 +184,11 @@ start_env(struct index *ix, const char *path, uint32_t salt)
 	if ((size_t)snprintf(data, sizeof(data), "%s/data.mdb", path) >= sizeof(data))
 		return ENAMETOOLONG;
 	if (checkpoint_restore(s->dir_fd, s->user, data, &mark) == 0 &&
-	    (mark.version != SCHEMA_VERSION || mark.salt != salt))
+	    (mark.version != SCHEMA_VERSION || mark.log_id != log_id))
 		unlink(data);
 	if ((rc = open_to_write(ix, path)) != 0)
 		return rc;
-	if (ix->meta.version != 0 && (ix->meta.version != SCHEMA_VERSION || ix->meta.salt != salt ||
+	if (ix->meta.version != 0 && (ix->meta.version != SCHEMA_VERSION || ix->meta.log_id != log_id ||
 	    !is_within_log(s, ix->meta.segment, ix->meta.offset))) {
 		fail(s, "checkpoint", "not of this log");
 		(void)index_end(ix);
@@ -201,7 +201,7 @@ start_env(struct index *ix, const char *path, uint32_t salt)
 		ix->meta = (struct ix_meta){.segment = 1, .next_modseq = 1, .next_uid = 1};
 	ix->meta.version = SCHEMA_VERSION;
 	ix->meta.epoch = s->host->epoch;
-	ix->meta.salt = salt;
+	ix->meta.log_id = log_id;
 	ix->meta.inode = inode_of(path);
 	ix->meta.replay_records = ix->meta.replay_bytes = 0;
 	if (index_commit(ix) == STORE_OK)
@@ -211,9 +211,9 @@ start_env(struct index *ix, const char *path, uint32_t salt)
 }
 
 static enum store_result
-build(struct index *ix, const char *path, uint32_t salt)
+build(struct index *ix, const char *path, uint32_t log_id)
 {
-	int slot = slot_take(ix->spool->host), rc = start_env(ix, path, salt);
+	int slot = slot_take(ix->spool->host), rc = start_env(ix, path, log_id);
 	enum store_result r = STORE_OK;
 	int64_t began = mono_ms();
 	uint64_t before;
@@ -242,9 +242,9 @@ build(struct index *ix, const char *path, uint32_t salt)
 
 /* One try. ABSENT: something was in the way and was put aside, or came in between: again. */
 static enum lookup
-open_or_build(struct index *ix, const char *path, const char *tmp, uint32_t salt, uint64_t bad_inode)
+open_or_build(struct index *ix, const char *path, const char *tmp, uint32_t log_id, uint64_t bad_inode)
 {
-	enum lookup found = try_existing(ix, path, salt, bad_inode);
+	enum lookup found = try_existing(ix, path, log_id, bad_inode);
 	int fd;
 
 	if (found != ABSENT)
@@ -254,7 +254,7 @@ open_or_build(struct index *ix, const char *path, const char *tmp, uint32_t salt
 		return LOOKUP_TEMP;
 	}
 	/* Another process may have made it while we waited. */
-	if ((found = try_existing(ix, path, salt, bad_inode)) != ABSENT)
+	if ((found = try_existing(ix, path, log_id, bad_inode)) != ABSENT)
 		rmdir(tmp);
 	else if (access(path, F_OK) == 0) {
 		/* Onto the empty directory we hold: who claims it next empties it. */
@@ -262,7 +262,7 @@ open_or_build(struct index *ix, const char *path, const char *tmp, uint32_t salt
 			fail(ix->spool, "remove", strerror(errno));
 			found = LOOKUP_TEMP;
 		}
-	} else if (build(ix, tmp, salt) != STORE_OK)
+	} else if (build(ix, tmp, log_id) != STORE_OK)
 		found = LOOKUP_TEMP;
 	else if (rename(tmp, path) == 0)
 		found = FOUND;
@@ -281,7 +281,7 @@ index_open(struct index *ix, struct spool *s, uint64_t bad_inode)
 	char path[PATH_MAX], tmp[PATH_MAX];
 	struct slice user = slice_of(s->user);
 	enum store_result r;
-	uint32_t salt;
+	uint32_t log_id;
 
 	*ix = (struct index){.spool = s};
 	if (path_user(s->host->index_dir, s->partition, "", user, path) != 0 ||
@@ -292,10 +292,10 @@ index_open(struct index *ix, struct spool *s, uint64_t bad_inode)
 	if ((r = spool_lock(s)) != STORE_OK)
 		return r == STORE_FULL ? STORE_TEMP : r;
 	spool_unlock(s);
-	if (first_salt(s, &salt) != 0)
-		return fail(s, "salt", strerror(errno));
+	if (read_log_id(s, &log_id) != 0)
+		return fail(s, "first segment", strerror(errno));
 	for (int i = 0; i < OPEN_TRIES; i++) {
-		enum lookup found = open_or_build(ix, path, tmp, salt, bad_inode);
+		enum lookup found = open_or_build(ix, path, tmp, log_id, bad_inode);
 
 		if (found != ABSENT)
 			return found == FOUND ? STORE_OK : STORE_TEMP;

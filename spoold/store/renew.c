@@ -122,7 +122,7 @@ fill_checkpoint(void *arg, int fd, struct checkpoint_mark *mark)
 	errno = EIO;
 	if (index_begin(ix, false) != STORE_OK)
 		return -1;
-	*mark = (struct checkpoint_mark){.version = SCHEMA_VERSION, .salt = m->salt, .segment = m->segment,
+	*mark = (struct checkpoint_mark){.version = SCHEMA_VERSION, .log_id = m->log_id, .segment = m->segment,
 	    .offset = m->offset, .numbers = {m->last_epoch, m->next_uid, m->next_modseq}};
 	if (index_end(ix) != STORE_OK)
 		return -1;

@@ -41,7 +41,7 @@ struct ix_meta {
 	uint64_t	offset;		/* of the next record to apply */
 	uint64_t	next_modseq;
 	uint64_t	replay_records, replay_bytes;	/* since the checkpoint */
-	uint32_t	version, epoch, salt;
+	uint32_t	version, epoch, log_id;
 	uint32_t	segment;
 	uint32_t	next_uid;
 	uint32_t	last_epoch;	/* of the last trailer applied */

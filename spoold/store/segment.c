@@ -70,6 +70,9 @@ parse_first(struct slice in, struct segment_head *out)
 	    record_parse_head(in, out->salt, &r, &need) != PARSE_OK)
 		return false;
 	u = unpack_make(r.extra.p, r.extra.n);
+	memcpy(&out->log_id, r.guid, sizeof(out->log_id));
+	if (out->log_id == 0)
+		out->log_id = out->salt;	/* made before there were others than salts */
 	out->number = unpack_u32(&u);
 	out->generation = unpack_u32(&u);
 	out->bytes = record_bytes(&r);
@@ -106,7 +109,7 @@ recover(int fd, uint32_t number, struct segment_head *out)
 	    (got = pread(fd, head, sizeof(head), (off_t)t.start)) <= 0 ||
 	    record_parse_head((struct slice){head, (size_t)got}, salt, &r, &need) != PARSE_OK)
 		return -1;
-	*out = (struct segment_head){.number = number, .salt = salt, .bytes = RECORD_HEADER_BYTES};
+	*out = (struct segment_head){.number = number, .salt = salt, .log_id = salt, .bytes = RECORD_HEADER_BYTES};
 	return 0;
 }
 
@@ -137,6 +140,9 @@ segment_write_head(int fd, struct slice user, struct segment_head *h)
 			DIE(EXIT_TEMP, "fatal.store.random", log_slice("user", user));
 	} while (r.uid == 0);
 	h->salt = r.uid;
+	if (h->log_id == 0)
+		h->log_id = h->salt;
+	memcpy(r.guid, &h->log_id, sizeof(h->log_id));
 	pack_u32(&extra, h->number);
 	pack_u32(&extra, h->generation);
 	pack_str(&extra, SLICE("active"));

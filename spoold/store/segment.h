@@ -19,6 +19,7 @@ struct numbers {
 
 struct segment_head {
 	uint32_t	number, generation, salt;
+	uint32_t	log_id;		/* of the first segment: names the log; compaction, which changes the salt, keeps it */
 	uint64_t	bytes;		/* of the RECORD_SEGMENT: where the first record after it stands */
 	struct numbers	numbers;	/* as of its beginning */
 };
@@ -31,7 +32,7 @@ int64_t	segment_highest(int dir_fd);
  * damaged. 0, or -1 with errno (EBADMSG: both are).
  */
 int	segment_read(int fd, uint32_t number, struct segment_head *out);
-/* Writes a head with a new salt at the start of an empty file, and syncs it. 0, or -1 with errno. */
+/* Writes a head with a new salt, and a new log_id where that is 0, at the start of an empty file, and syncs it. 0, or -1 with errno. */
 int	segment_write_head(int fd, struct slice user, struct segment_head *);
 /*
  * Makes a segment with a new salt: written under another name, synced, renamed in, directory synced.

@@ -302,7 +302,7 @@ test_index_trust(void **state)
 		if (i == 0)
 			s->ix.meta.epoch--;
 		else if (i == 1)
-			s->ix.meta.salt++;
+			s->ix.meta.log_id++;
 		else if (i == 2)
 			s->ix.meta.inode++;
 		else if (i == 3)

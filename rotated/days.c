@@ -19,6 +19,7 @@
 #include "ipc.h"
 #include "log.h"
 #include "operator.h"
+#include "upkeepmsg.h"
 
 #define DAYS_TICK_S		60	/* the clock may be set: never sleep longer towards the next day */
 #define DAYS_RETRY_S		5	/* a log that could not be opened: deliveries wait for it */
@@ -80,6 +81,20 @@ days_begin(struct days *d)
 	return 0;
 }
 
+/* Checkpoints, purge and compaction are spoold's work, and its log says what came of it. */
+static void
+order_upkeep(const struct days *d)
+{
+	struct upkeep_order order = {.what = UPKEEP_ALL};
+
+	if (d->settings->upkeep_socket[0] == '\0')
+		return;
+	if (upkeep_ask(d->settings->upkeep_socket, &order) == 0)
+		LOG0("upkeep.ordered");
+	else
+		LOG("upkeep.unreachable", log_str("socket", d->settings->upkeep_socket), log_str("why", strerrordesc_np(errno)));
+}
+
 int
 days_rotate(struct days *d)
 {
@@ -110,6 +125,7 @@ days_rotate(struct days *d)
 	d->current = day;
 	d->wants_purge = true;
 	LOG("redundant.rotated", log_str("day", day.name), log_str("before", before.name));
+	order_upkeep(d);
 	days_sleep(d, committer_give_all(d, &is_headerless));
 	days_look(d);
 	return 0;

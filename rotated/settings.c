@@ -18,6 +18,8 @@ const struct conf_key settings_keys[] = {
 	KEY(rotate_at, CONF_STR, "00:00", 5, 5, "", "Local time at which a new day begins, HH:MM."),
 	KEY(retention_days, CONF_UINT, "30", 1, 36500, "", "Days older than this many are removed."),
 	KEY(index_memory, CONF_UINT, "32m", 65536, 1ULL << 30, "bytes", "Memory for sorting a day's index."),
+	KEY(upkeep_socket, CONF_STR, "/run/twinspool/spoold/upkeep", 0, 107, "",
+	    "Socket of spoold where upkeep is ordered after a rotation; empty: it is not."),
 };
 const size_t settings_nkeys = sizeof(settings_keys) / sizeof(settings_keys[0]);
 

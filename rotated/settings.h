@@ -19,6 +19,7 @@ struct settings {
 	const char		*rotate_at;
 	uint64_t		 retention_days;
 	uint64_t		 index_memory;
+	const char		*upkeep_socket;
 	/* worked out of it */
 	unsigned		 rotate_hour, rotate_minute;
 	uid_t			 redundant_uids[SETTINGS_CLIENTS_MAX], control_uids[SETTINGS_CLIENTS_MAX];

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "lot.h"
 #include "mime/mime.h"
+#include "upkeep.h"
 #include "worker.h"
 
 #define DELIVER_MAX	64	/* as in the table of keys */
@@ -38,6 +39,7 @@ static struct {
 	struct site		*site;
 	struct child		*commit;
 	struct child		*deliver[DELIVER_MAX];
+	struct child		*upkeep;
 	struct lot_child	 lots[LOTS_MAX];
 } family;
 
@@ -104,6 +106,7 @@ worker_start(struct lot_child *lot)
 	w->lot = lot;
 	lot->nworkers++;
 	keep_notify(&k, family.site);
+	keep_add(&k, family.site->due_send_fd);
 	keep_add(&k, pair[1]);
 	spec.arg = w;
 	spec.keep = k.fds;
@@ -175,6 +178,7 @@ commit_verb(struct child *c, void *arg, struct slice msg, int *fds, size_t nfds)
 		tell(family.lots[i].child, LOT_RENEW);
 	for (size_t i = 0; i < family.site->conf.deliver_workers; i++)
 		child_stop(family.deliver[i]);
+	child_stop(family.upkeep);
 }
 
 static void
@@ -199,9 +203,23 @@ deliver_start(size_t i)
 	struct keep k = keep_locks(family.site);
 
 	keep_add(&k, family.site->deliver_fd);
+	keep_add(&k, family.site->due_send_fd);
 	spec.keep = k.fds;
 	spec.nkeep = k.n;
 	family.deliver[i] = parent_spawn(family.parent, &spec);
+}
+
+static void
+upkeep_start(void)
+{
+	struct child_spec spec = {.name = "spoold/upkeep", .run = upkeep_run, .arg = family.site};
+	struct keep k = keep_locks(family.site);
+
+	keep_add(&k, family.site->upkeep_fd);
+	keep_add(&k, family.site->due_recv_fd);
+	spec.keep = k.fds;
+	spec.nkeep = k.n;
+	family.upkeep = parent_spawn(family.parent, &spec);
 }
 
 void
@@ -216,4 +234,5 @@ children_start(struct parent *p, struct site *site)
 		lot_start(&family.lots[i], i);
 	for (size_t i = 0; i < site->conf.deliver_workers; i++)
 		deliver_start(i);
+	upkeep_start();
 }

@@ -139,8 +139,8 @@ commit_unpack_record(struct unpack *u, struct record *out, struct commit_body *b
 	out->body_bytes = unpack_u64(u);
 	if (u->bad || out->extra.n > RECORD_EXTRA_MAX_BYTES || out->body_bytes > RECORD_BODY_MAX_BYTES)
 		return false;
-	/* The committer writes segment headers never: rotated did. */
-	if (memchr("MBLFXCRDUNVEZ", (int)out->type, 13) == NULL)
+	/* Segment headers are rotated's, husks are made by compaction alone. */
+	if (memchr("MBLFXCRDUNVEZP", (int)out->type, 14) == NULL)
 		return false;
 	return unpack_body(u, out->body_bytes, body_out);
 }

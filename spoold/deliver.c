@@ -254,7 +254,7 @@ deliver_run(void *arg, int chan)
 
 	d->site = arg;
 	keep_logs();
-	worker_confine(d->site);
+	worker_confine(d->site, false);
 	worker_host(d->site, true, &d->place_commit, &d->host);
 	d->base = event_base_new();
 	if (d->base == NULL)

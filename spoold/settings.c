@@ -21,6 +21,8 @@ const struct conf_key spoold_keys[] = {
 	    "Unix socket at which lmtpd delivers."},
 	{"commit_socket", CONF_PATH, "/run/twinspool/spoold/commit", 1, 107, "", AT(commit_socket),
 	    "Unix socket between spoold's own processes and its committer."},
+	{"upkeep_socket", CONF_PATH, "/run/twinspool/spoold/upkeep", 1, 107, "", AT(upkeep_socket),
+	    "Unix socket at which rotated and spoolctl order upkeep."},
 	{"redundant_socket", CONF_PATH, "/run/twinspool/rotated/redundant", 1, 107, "", AT(redundant_socket),
 	    "Unix socket of rotated, which hands over the redundant spool of the day."},
 	{"mupdate", CONF_STR, "unix:/run/twinspool/mupdated/mupdate", 0, 256, "", AT(mupdate),
@@ -41,6 +43,8 @@ const struct conf_key spoold_keys[] = {
 	    "Users that may open sessions, besides root and spoold's own: proxyd's auth_user."},
 	{"deliver_clients", CONF_LIST, "", 0, CLIENTS_MAX, "", AT(deliver_clients),
 	    "Users that may deliver, besides root and spoold's own: lmtpd's net_user."},
+	{"upkeep_clients", CONF_LIST, "", 0, CLIENTS_MAX, "", AT(upkeep_clients),
+	    "Users that may order upkeep, besides root and spoold's own: rotated's user."},
 	{"lots", CONF_UINT, "2", 1, LOTS_MAX, "", AT(lots), "Processes that keep parked sessions."},
 	{"workers_min", CONF_UINT, "2", 1, 1000, "", AT(workers_min), "Session workers each lot has at least."},
 	{"workers_max", CONF_UINT, "50", 1, 5000, "", AT(workers_max), "Session workers each lot has at most."},
@@ -59,6 +63,12 @@ const struct conf_key spoold_keys[] = {
 	    "Time in which the repeat of a delivery is not a second copy."},
 	{"sync_interval", CONF_UINT, "2000", 10, 60000, "ms", AT(sync_interval_ms),
 	    "Time after which changes that nobody waits for are synced."},
+	{"expunge_keep", CONF_UINT, "604800", 0, 366 * 86400, "s", AT(expunge_keep_s),
+	    "Time that expunged messages are kept before upkeep purges them."},
+	{"compact_waste", CONF_UINT, "25", 1, 99, "%", AT(compact_waste),
+	    "Share of a sealed segment that must be of purged messages before it is compacted."},
+	{"upkeep_rate", CONF_UINT, "32m", 64 * 1024, 16 * GIB, "bytes", AT(upkeep_rate),
+	    "Bytes that upkeep writes a second at most."},
 	{"single_copy", CONF_BOOL, "no", 0, 0, "", AT(single_copy),
 	    "Run without the redundant spool: mail is acknowledged when it is in the active spool alone."},
 	{"drain_max", CONF_UINT, "300", 1, 86400, "s", AT(drain_max_s),
@@ -107,7 +117,8 @@ spoold_conf_check(void *conf, struct conf_wrong *out)
 	return partitions_check(&c->partitions, out) &&
 	    (c->mupdate[0] == '\0' || parent_check_where("mupdate", c->mupdate, out)) &&
 	    conf_check_users("session_clients", &c->session_clients, CLIENTS_MAX, out) &&
-	    conf_check_users("deliver_clients", &c->deliver_clients, CLIENTS_MAX, out);
+	    conf_check_users("deliver_clients", &c->deliver_clients, CLIENTS_MAX, out) &&
+	    conf_check_users("upkeep_clients", &c->upkeep_clients, CLIENTS_MAX, out);
 }
 
 void

@@ -11,17 +11,18 @@
 #define CLIENTS_MAX	8	/* users that may connect to a socket */
 
 struct spoold_conf {
-	const char	*session_socket, *deliver_socket, *commit_socket, *redundant_socket;
+	const char	*session_socket, *deliver_socket, *commit_socket, *upkeep_socket, *redundant_socket;
 	const char	*mupdate;
 	const char	*hostname;
 	const char	*active_dir, *index_dir;
 	struct conf_list partitions;
 	struct conf_user lot_user, worker_user, commit_user;
-	struct conf_list session_clients, deliver_clients;
+	struct conf_list session_clients, deliver_clients, upkeep_clients;
 	uint64_t	 lots, workers_min, workers_max, workers_per_user, sessions_per_user, deliver_workers;
 	uint64_t	 segment_max_bytes, map_bytes, reserve_bytes;
 	uint64_t	 dup_window_s;
 	uint64_t	 sync_interval_ms;
+	uint64_t	 expunge_keep_s, compact_waste, upkeep_rate;
 	bool		 single_copy;
 	uint64_t	 drain_max_s;
 };

@@ -13,10 +13,12 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "ipc.h"
 #include "log.h"
 #include "parent.h"
 
@@ -89,6 +91,7 @@ make_dirs(const struct site *s)
 	make_socket_dir(s->conf.session_socket);
 	make_socket_dir(s->conf.deliver_socket);
 	make_socket_dir(s->conf.commit_socket);
+	make_socket_dir(s->conf.upkeep_socket);
 	for (size_t i = 0; i < s->npartitions; i++) {
 		make_partition_dir(&s->conf.worker_user, s->conf.active_dir, s->partitions[i]);
 		make_partition_dir(&s->conf.worker_user, s->conf.index_dir, s->partitions[i]);
@@ -251,6 +254,17 @@ listen_at(struct parent *p, const char *path, const struct conf_user *owner, mod
 	    owner->is_set ? owner->gid : (gid_t)-1, mode);
 }
 
+static void
+make_due(struct site *s)
+{
+	int pair[2];
+
+	if (ipc_pair(SOCK_DGRAM, pair) != 0)
+		DIE(EXIT_TEMP, "fatal.system", log_str("what", "socket pair"));
+	s->due_send_fd = pair[0];
+	s->due_recv_fd = pair[1];
+}
+
 void
 site_prepare(struct site *s, struct parent *p)
 {
@@ -260,12 +274,15 @@ site_prepare(struct site *s, struct parent *p)
 		s->partitions[i] = s->conf.partitions.v[i];
 	s->nsession_uids = conf_uids(&s->conf.session_clients, s->session_uids, CLIENTS_MAX);
 	s->ndeliver_uids = conf_uids(&s->conf.deliver_clients, s->deliver_uids, CLIENTS_MAX);
+	s->nupkeep_uids = conf_uids(&s->conf.upkeep_clients, s->upkeep_uids, CLIENTS_MAX);
 	make_dirs(s);
 	open_volumes(s);
 	take_partitions(s, p);
 	s->session_fd = listen_at(p, s->conf.session_socket, &s->conf.lot_user, 0666);
 	s->deliver_fd = listen_at(p, s->conf.deliver_socket, &s->conf.worker_user, 0666);
 	s->commit_fd = listen_at(p, s->conf.commit_socket, &s->conf.worker_user, 0600);
+	s->upkeep_fd = listen_at(p, s->conf.upkeep_socket, &s->conf.worker_user, 0666);
+	make_due(s);
 	notify_make(&s->notify, s->conf.lots);
 	if (s->conf.single_copy)
 		LOG("warn.single.copy", log_str("why", "mail is kept once: single_copy = yes"));

@@ -34,9 +34,10 @@ struct site {
 	size_t			 nvolumes;
 	int			 lock_fds[PARTITIONS_MAX];	/* flock of each partition, kept in every process */
 	uint32_t		 epoch;
-	int			 session_fd, deliver_fd, commit_fd;	/* listeners */
-	uid_t			 session_uids[CLIENTS_MAX], deliver_uids[CLIENTS_MAX];
-	size_t			 nsession_uids, ndeliver_uids;
+	int			 session_fd, deliver_fd, commit_fd, upkeep_fd;	/* listeners */
+	int			 due_send_fd, due_recv_fd;	/* to upkeep: users whose checkpoint is due */
+	uid_t			 session_uids[CLIENTS_MAX], deliver_uids[CLIENTS_MAX], upkeep_uids[CLIENTS_MAX];
+	size_t			 nsession_uids, ndeliver_uids, nupkeep_uids;
 	struct notify		 notify;
 };
 

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "place.h"
 #include "sandbox.h"
+#include "upkeep.h"
 #include "work.h"
 
 #define WORKER_MMAP_BYTES	(256 * 1024)
@@ -118,10 +119,12 @@ worker_host(const struct site *site, bool is_deliver, struct commitc *commit, st
 	*host_out = site_host(site);
 	host_out->commit = commitc_commit;
 	host_out->commit_arg = commit;
+	host_out->due = upkeep_due;
+	host_out->due_arg = (void *)(uintptr_t)site;
 }
 
 void
-worker_confine(const struct site *site)
+worker_confine(const struct site *site, bool threads)
 {
 	struct sandbox_path paths[] = {{site->conf.active_dir, true}, {site->conf.index_dir, true}};
 
@@ -131,7 +134,7 @@ worker_confine(const struct site *site)
 	 * and untouched; left to itself glibc raises it and then hands out, and clears, ordinary memory.
 	 */
 	(void)mallopt(M_MMAP_THRESHOLD, WORKER_MMAP_BYTES);
-	sandbox_limits(0, 0, true);
+	sandbox_limits(0, 0, !threads);
 	sandbox_paths(paths, 2);
 	privileges_drop(&site->conf.worker_user, NULL, 0);
 	sandbox_seccomp(SANDBOX_FILES);
@@ -154,7 +157,7 @@ worker_run(void *arg, int chan)
 	w->site = a->site;
 	w->fd = a->fd;
 	w->answer = buf_make(IPC_MSG_MAX_BYTES);
-	worker_confine(a->site);
+	worker_confine(a->site, false);
 	worker_host(a->site, false, &w->commit, &w->host);
 	session_init(w->fd, &a->site->notify);
 	for (;;) {

@@ -19,8 +19,8 @@ struct worker_arg {
 };
 void	worker_run(void *arg, int chan);
 
-/* Limits, Landlock to the spools, the user, the system-call filter. */
-void	worker_confine(const struct site *);
+/* Limits, Landlock to the spools, the user, the system-call filter. threads: it starts some. */
+void	worker_confine(const struct site *, bool threads);
 /* The store's view of this host, with the committer behind it; and place_init. Both live as long as the process. */
 void	worker_host(const struct site *, bool is_deliver, struct commitc *, struct store_host *host_out);
 

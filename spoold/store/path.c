@@ -169,3 +169,37 @@ store_exists(const struct store_host *host, struct slice user, const char **part
 	}
 	return ABSENT;
 }
+
+/* Names in a directory that may be users'; those that begin with '~' or '.' are not. */
+static int
+each_in(const char *dir, bool (*fn)(void *, struct slice), void *arg, bool *go_on)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+
+	if (d == NULL)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+	while (*go_on && (e = readdir(d)) != NULL)
+		if (e->d_name[0] != '~' && user_is_valid(slice_of(e->d_name)))
+			*go_on = fn(arg, slice_of(e->d_name));
+	closedir(d);
+	return 0;
+}
+
+int
+store_each_user(const struct store_host *host, const char *partition, bool (*fn)(void *, struct slice), void *arg)
+{
+	bool go_on = true;
+	int r = 0;
+
+	for (unsigned i = 0; i < 256 && go_on && r == 0; i++) {
+		char path[PATH_MAX];
+
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s/%02x", host->active_dir, partition, i) >= sizeof(path)) {
+			errno = ENAMETOOLONG;
+			return -1;
+		}
+		r = each_in(path, fn, arg, &go_on);
+	}
+	return r;
+}

@@ -82,6 +82,8 @@ struct store;
 
 /* FOUND, ABSENT (no spool on this host) or LOOKUP_TEMP. Keeps the last 64 environments open in the process. */
 enum lookup	 store_open(const struct store_host *, struct slice user, struct store **out);
+/* Calls fn for each spool of a partition until it says false. 0, or -1 with errno: a directory could not be read. */
+int		 store_each_user(const struct store_host *, const char *partition, bool (*fn)(void *arg, struct slice user), void *arg);
 /* Makes the spool's directory and first segment (no mailboxes) in host->partition; STORE_OK also when it was there. Synced. */
 enum store_result store_create(const struct store_host *, struct slice user);
 /* FOUND, ABSENT, LOOKUP_TEMP by looking at directories only; partition_out (static string of host) when FOUND. */

@@ -65,7 +65,7 @@ setup(void **state)
 	snprintf(redundant_path, sizeof(redundant_path), "%s/redundant.sock", fixture_dir);
 	snprintf(control_path, sizeof(control_path), "%s/control.sock", fixture_dir);
 	settings = (struct settings){
-		.redundant_dir = fixture_dir, .redundant_socket = redundant_path, .control_socket = control_path,
+		.redundant_dir = fixture_dir, .redundant_socket = redundant_path, .control_socket = control_path, .upkeep_socket = "",
 		.rotate_at = "00:00", .retention_days = 30, .index_memory = 65536,
 	};
 	start();

@@ -274,9 +274,9 @@ spoold_start(const char *more)
 	assert_non_null(f);
 	fprintf(f,
 	    "session_socket = %s/session\ndeliver_socket = %s/deliver\ncommit_socket = %s/commit\n"
-	    "redundant_socket = %s/rotated\nmupdate =\nhostname = host.example\nactive_dir = %s/active\nindex_dir = %s/index\n"
+	    "upkeep_socket = %s/upkeep\nredundant_socket = %s/rotated\nmupdate =\nhostname = host.example\nactive_dir = %s/active\nindex_dir = %s/index\n"
 	    "reserve = 0\n%s",
-	    dir, dir, dir, dir, dir, dir, more);
+	    dir, dir, dir, dir, dir, dir, dir, more);
 	fclose(f);
 	spoold_pid = fork();
 	if (spoold_pid == 0)

@@ -27,6 +27,7 @@ worker_begin(void)
 	    .commit_socket = commit, .mupdate = "", .hostname = "host.example",
 	    .segment_max_bytes = 1 << 20, .map_bytes = 1 << 26};
 	notify_make(&site.notify, 1);
+	site.due_send_fd = -1;
 	assert_int_equal(dir_make(in_dir("index/default"), (uid_t)-1, (gid_t)-1, 0700), 0);
 	assert_int_equal(ipc_pair(SOCK_SEQPACKET, pair), 0);
 	worker_arg = (struct worker_arg){.site = &site, .fd = pair[1]};

@@ -15,7 +15,7 @@ PKGS	= libevent_core lmdb libsasl2 libseccomp openssl libisal libutf8proc
 DEPS_BUILD = build-essential pkg-config libevent-dev liblmdb-dev libsasl2-dev libsasl2-modules sasl2-bin \
 	libseccomp-dev libssl-dev libisal-dev libutf8proc-dev zlib1g-dev runit openssl
 DEPS_CHECK = libcmocka-dev python3 mandoc clang postfix swaks isync mutt fetchmail curl ca-certificates procps \
-	e2fsprogs mount
+	e2fsprogs mount fuse3 libfuse3-dev
 DEPS_BENCH_TOOLS = e2fsprogs mount
 
 WARN	= -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
@@ -84,7 +84,22 @@ $(BENCH): $(B)/%: $(O)/%.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-tests: all $(TESTS) $(FUZZ) $(BENCH)
+# The crash explorer: a file system that records, what it preloads into the daemons, and what recovers the states.
+CRASH	= $(addprefix $(B)/tests/crash/,crashfs syncfs.so crashcheck)
+$(B)/tests/crash/crashfs: tests/crash/crashfs.c tests/crash/oplog.h
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE $(CFLAGS) $$(pkg-config --cflags fuse3) $(LDFLAGS) -o $@ $< $$(pkg-config --libs fuse3)
+$(B)/tests/crash/syncfs.so: tests/crash/syncfs.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -O2 -shared -fPIC -o $@ $<
+$(B)/tests/crash/crashcheck: $(patsubst %.c,$(O)/%.o,$(wildcard tests/crash/crashcheck*.c)) $(O)/spoold.a $(O)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(O)/tests/crash/%.o: tests/crash/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPF) -Ispoold $(CFLAGS) -MMD -MP -c -o $@ $<
+
+tests: all $(TESTS) $(FUZZ) $(BENCH) $(CRASH)
 
 # --- packages: says what it lacks and installs that, with sudo when not root; nothing when all is there
 SUDO	= $(if $(filter 0,$(shell id -u)),,sudo)
@@ -142,6 +157,15 @@ fuzz: deps
 soak: all
 	@python3 tests/run.py soak
 
+# Every state that a loss of power could leave of a scripted run (make check takes a sample); and whether
+# planted bugs are found.
+crash: deps
+	@$(MAKE) --no-print-directory -s -j2 tests
+	@python3 tests/crash/crash.py --seeds 5 --randoms 12
+
+crash-bugs: deps
+	@python3 tests/crash/bugs.py
+
 bench: deps
 	$(call install_packages,$(DEPS_BENCH_TOOLS))
 	@$(MAKE) --no-print-directory -s -j2 tests
@@ -173,6 +197,6 @@ install: all
 clean:
 	rm -rf $(B)
 
-.PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak bench bench-big lint man install clean
+.PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak crash crash-bugs bench bench-big lint man install clean
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -7,6 +7,7 @@
   run.py all             the three of them
   run.py fuzz [--seconds N]   coverage-guided, from $TS_BUILD/fuzz
   run.py soak            the long form of the kill test
+  run.py crash           a sample of the crash states
 
 Every test prints TAP lines ("ok 1 - name", "not ok 2 - name", "ok 3 - name # SKIP why"). A program that
 ends with another status than 0, or prints no verdict, counts as one failure.
@@ -143,6 +144,11 @@ def system(count, only=None):
         judge(count, os.path.relpath(p, TOP), run(argv, 900, env), argv, 900, env)
 
 
+def crash(count, *args):
+    argv = ["python3", "tests/crash/crash.py", *args]
+    judge(count, "tests/crash/crash.py", run(argv, 1800), argv, 1800)
+
+
 def fuzz(count, seconds):
     for p in sorted(glob.glob(os.path.join(BUILD, "fuzz/tests/*/fuzz_*"))):
         if p.endswith((".o", ".d")):
@@ -181,9 +187,12 @@ def main(argv):
     elif what[0] == "soak":
         out, status, s = run(["python3", "tests/system/test_kill.py", "--long"], 3600)
         count.add("soak", out, status, s)
+    elif what[0] == "crash":
+        crash(count, *what[1:])
     elif what[0] == "all":
         unit(count)
         lint(count)
+        crash(count, "--most", "2000", "--eio", "1,3")
         system(count)
     else:
         print(__doc__, file=sys.stderr)

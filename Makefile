@@ -16,7 +16,7 @@ DEPS_BUILD = build-essential pkg-config libevent-dev liblmdb-dev libsasl2-dev li
 	libseccomp-dev libssl-dev libisal-dev libutf8proc-dev zlib1g-dev runit openssl
 DEPS_CHECK = libcmocka-dev python3 mandoc clang postfix swaks isync mutt fetchmail curl ca-certificates procps \
 	e2fsprogs mount fuse3 libfuse3-dev
-DEPS_BENCH_TOOLS = e2fsprogs mount
+DEPS_BENCH_TOOLS = e2fsprogs xfsprogs mount strace python3-matplotlib
 
 WARN	= -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
 	-Werror=format-security $(if $(NO_WERROR),,-Werror)

@@ -2,8 +2,9 @@
  * A load of LMTP deliveries: N connections that each send one message after another as a pipelining
  * MTA does (MAIL, RCPT, DATA in one packet, the message at 354), for M messages in all; the rate and
  * the latency from MAIL to the last recipient's reply. Used by bench.py against us and the peers.
- *   lmtpload HOST PORT connections messages bytes user-format users
- * Prints: messages seconds rate p50_ms p99_ms failed
+ *   lmtpload HOST PORT connections messages bytes|mix recipients user-format users
+ * mix: 70 % of 4 KiB, 20 % of 20 KiB, 9 % of 100 KiB, 1 % of 1 MiB, spread evenly.
+ * Prints: messages seconds rate p50_ms p99_ms failed bytes
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -22,6 +23,7 @@
 
 #define LINE_BYTES	4096
 #define SECONDS_MAX	300
+#define RCPTS_MAX	50
 
 enum state { GREETING, LHLO, ENVELOPE, BODY };
 
@@ -34,15 +36,22 @@ struct conn {
 	size_t		 in_n;
 	const char	*out;
 	size_t		 out_n;
-	char		 envelope[512];
+	char		 envelope[RCPTS_MAX * 80 + 128];
+	const struct body *body;
 	uint64_t	 started_us;
 };
 
 static struct event_base *base;
 static const char *user_format, *domain = "example.test";
-static unsigned long users, total, begun, done, failed;
-static char *body;
-static size_t body_n;
+static unsigned long users, total, begun, done, failed, rcpts;
+static uint64_t bytes_sent;
+
+/* What the messages are made of; the same few again and again, so that making them costs nothing. */
+static struct body {
+	char	*p;
+	size_t	 n;
+} bodies[4];
+static bool is_mix;
 static uint32_t *latency_us;
 
 static uint64_t
@@ -83,26 +92,41 @@ send_now(struct conn *c, const char *p, size_t n)
 	send_more(c->fd, 0, c);
 }
 
+/* Of 100 messages in a row so many have each size. */
+static const struct body *
+body_of(unsigned long i)
+{
+	/* 37 and 100 have no divisor in common: the sizes come mixed. */
+	unsigned long at = i * 37 % 100;
+
+	return &bodies[!is_mix || at < 70 ? 0 : at < 90 ? 1 : at < 99 ? 2 : 3];
+}
+
 static void
 begin_message(struct conn *c)
 {
-	char user[64];
+	size_t n;
 
 	if (begun == total) {
 		event_del(c->read);
 		return;
 	}
+	n = (size_t)snprintf(c->envelope, sizeof c->envelope, "MAIL FROM:<sender@elsewhere.example>\r\n");
+	for (unsigned long i = 0; i < rcpts; i++) {
+		char user[64];
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	snprintf(user, sizeof user, user_format, (int)(begun % users));
+		snprintf(user, sizeof user, user_format, (int)((begun * rcpts + i) % users));
 #pragma GCC diagnostic pop
-	begun++;
+		n += (size_t)snprintf(c->envelope + n, sizeof c->envelope - n, "RCPT TO:<%s@%s>\r\n", user, domain);
+	}
+	n += (size_t)snprintf(c->envelope + n, sizeof c->envelope - n, "DATA\r\n");
+	c->body = body_of(begun++);
 	c->started_us = now_us();
 	c->state = ENVELOPE;
-	c->replies_due = 3;
-	snprintf(c->envelope, sizeof c->envelope, "MAIL FROM:<sender@elsewhere.example>\r\nRCPT TO:<%s@%s>\r\nDATA\r\n", user,
-	    domain);
-	send_now(c, c->envelope, strlen(c->envelope));
+	c->replies_due = 2 + (int)rcpts;
+	send_now(c, c->envelope, n);
 }
 
 static void
@@ -125,7 +149,9 @@ reply(struct conn *c, const char *line)
 			errx(1, "refused: %s", line);
 		if (--c->replies_due == 0) {
 			c->state = BODY;
-			send_now(c, body, body_n);
+			c->replies_due = (int)rcpts;
+			bytes_sent += c->body->n;
+			send_now(c, c->body->p, c->body->n);
 		}
 		break;
 	case BODY:
@@ -134,6 +160,8 @@ reply(struct conn *c, const char *line)
 				warnx("not delivered: %s", line);
 			failed++;
 		}
+		if (--c->replies_due > 0)
+			break;
 		latency_us[done++] = (uint32_t)(now_us() - c->started_us);
 		if (done == total)
 			event_base_loopbreak(base);
@@ -172,26 +200,24 @@ compare(const void *a, const void *b)
 }
 
 static void
-make_body(size_t bytes)
+make_body(struct body *out, size_t bytes)
 {
 	static const char head[] = "From: sender@elsewhere.example\r\nTo: someone@example.test\r\nSubject: bench\r\n\r\n";
 	uint64_t x = now_us() | 1;
-	size_t i;
+	char *p = malloc(bytes + 6);
 
-	body_n = bytes + 5;
-	body = malloc(body_n + 1);
-	if (body == NULL)
+	if (p == NULL)
 		err(1, "malloc");
-	memcpy(body, head, sizeof head - 1);
-	for (i = sizeof head - 1; i < bytes; i++) {
+	memcpy(p, head, sizeof head - 1);
+	for (size_t i = sizeof head - 1; i < bytes; i++) {
 		x = x * 6364136223846793005ULL + 1442695040888963407ULL;
-		body[i] = (i % 78 == 76) ? '\r' : (i % 78 == 77) ? '\n' : (char)('a' + (x >> 60));
+		p[i] = (i % 78 == 76) ? '\r' : (i % 78 == 77) ? '\n' : (char)('a' + (x >> 60));
 	}
 	/* whole lines only */
-	while (bytes > 0 && body[bytes - 1] != '\n')
+	while (bytes > 0 && p[bytes - 1] != '\n')
 		bytes--;
-	memcpy(body + bytes, ".\r\n", 4);
-	body_n = bytes + 3;
+	memcpy(p + bytes, ".\r\n", 4);
+	*out = (struct body){p, bytes + 3};
 }
 
 int
@@ -204,18 +230,23 @@ main(int argc, char **argv)
 	double s;
 	int one = 1;
 
-	if (argc != 8)
-		errx(100, "usage: lmtpload HOST PORT connections messages bytes user-format users");
+	if (argc != 9)
+		errx(100, "usage: lmtpload HOST PORT connections messages bytes|mix recipients user-format users");
 	inet_pton(AF_INET, argv[1], &sin.sin_addr);
 	sin.sin_port = htons((uint16_t)strtoul(argv[2], NULL, 10));
 	nconns = strtoul(argv[3], NULL, 10);
 	total = strtoul(argv[4], NULL, 10);
-	make_body(strtoul(argv[5], NULL, 10));
-	user_format = argv[6];
-	users = strtoul(argv[7], NULL, 10);
+	is_mix = strcmp(argv[5], "mix") == 0;
+	make_body(&bodies[0], is_mix ? 4096 : strtoul(argv[5], NULL, 10));
+	make_body(&bodies[1], 20 * 1024);
+	make_body(&bodies[2], 100 * 1024);
+	make_body(&bodies[3], 1024 * 1024);
+	rcpts = strtoul(argv[6], NULL, 10);
+	user_format = argv[7];
+	users = strtoul(argv[8], NULL, 10);
 	latency_us = calloc(total, sizeof *latency_us);
 	base = event_base_new();
-	if (latency_us == NULL || base == NULL || users == 0 || total < nconns)
+	if (latency_us == NULL || base == NULL || users == 0 || total < nconns || rcpts == 0 || rcpts > RCPTS_MAX)
 		errx(1, "cannot start");
 	t0 = now_us();
 	for (i = 0; i < nconns; i++) {
@@ -236,7 +267,7 @@ main(int argc, char **argv)
 	if (done != total)
 		errx(1, "only %lu of %lu messages in %d s", done, total, SECONDS_MAX);
 	qsort(latency_us, total, sizeof *latency_us, compare);
-	printf("%lu %.3f %.1f %.3f %.3f %lu\n", total, s, (double)total / s, latency_us[total / 2] / 1e3,
-	    latency_us[total * 99 / 100] / 1e3, failed);
+	printf("%lu %.3f %.1f %.3f %.3f %lu %lu\n", total, s, (double)total / s, latency_us[total / 2] / 1e3,
+	    latency_us[total * 99 / 100] / 1e3, failed, bytes_sent);
 	return 0;
 }

@@ -78,6 +78,14 @@ progress_step(struct progress *p, uint64_t done, const char *note)
 }
 
 void
+progress_hide(struct progress *p)
+{
+	if (p->is_on && p->drawn_ms != 0)
+		fprintf(stderr, "\r\033[K");
+	p->drawn_ms = 0;
+}
+
+void
 progress_end(struct progress *p)
 {
 	if (p->is_on && p->drawn_ms != 0)

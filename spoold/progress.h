@@ -20,6 +20,8 @@ void	progress_begin(struct progress *, const char *what, uint64_t total, bool qu
 void	progress_total(struct progress *, uint64_t total);
 /* note: what is at hand, a few words; it may come from outside. */
 void	progress_step(struct progress *, uint64_t done, const char *note);
+/* Takes the line away for a moment, for something else to be printed. */
+void	progress_hide(struct progress *);
 /* Takes the line away again. */
 void	progress_end(struct progress *);
 

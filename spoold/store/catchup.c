@@ -30,6 +30,13 @@ index_is_behind(struct index *ix)
 	return ix->meta.segment != s->head.number || ix->meta.offset != (uint64_t)st.st_size;
 }
 
+static bool
+is_at_stop(const struct index *ix)
+{
+	return ix->stop_segment != 0 && (ix->meta.segment > ix->stop_segment ||
+	    (ix->meta.segment == ix->stop_segment && ix->meta.offset >= ix->stop_offset));
+}
+
 enum store_result
 index_catch_up(struct index *ix, bool *more_out)
 {
@@ -44,7 +51,7 @@ index_catch_up(struct index *ix, bool *more_out)
 	if (!index_is_behind(ix))
 		return STORE_OK;
 	got = scan_begin(&scan, ix->spool->dir_fd, ix->spool->user, m->segment, m->offset, false);
-	while (got == SCAN_RECORD && n < CATCH_UP_RECORDS && ix->touched < CATCH_UP_MSGS && ix->rc == 0 &&
+	while (got == SCAN_RECORD && !is_at_stop(ix) && n < CATCH_UP_RECORDS && ix->touched < CATCH_UP_MSGS && ix->rc == 0 &&
 	    (got = scan_next(&scan, &r)) == SCAN_RECORD) {
 		apply_record(ix, &scan, &r);
 		if (scan.head.number != m->segment)
@@ -59,7 +66,7 @@ index_catch_up(struct index *ix, bool *more_out)
 		m->last_epoch = r.epoch;
 		n++;
 	}
-	*more_out = got == SCAN_RECORD && (n == CATCH_UP_RECORDS || ix->touched >= CATCH_UP_MSGS);
+	*more_out = got == SCAN_RECORD && !is_at_stop(ix) && (n == CATCH_UP_RECORDS || ix->touched >= CATCH_UP_MSGS);
 	if (got == SCAN_ERROR) {
 		enum store_result bad = fail(ix);
 

@@ -155,6 +155,21 @@ epoch_begin(const char *active_dir, const char *partition, bool force, uint32_t 
 	return r;
 }
 
+bool
+epoch_read(const char *active_dir, const char *partition, uint32_t *epoch_out)
+{
+	char path[PATH_MAX];
+	enum epoch_file is = EPOCH_ERROR;
+	int fd;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", active_dir, partition) < sizeof(path) &&
+	    (fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0) {
+		is = read_file(fd, epoch_out);
+		close(fd);
+	}
+	return is == EPOCH_CLEAN || is == EPOCH_OPEN;
+}
+
 int
 epoch_end(const char *active_dir, const char *partition)
 {

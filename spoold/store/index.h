@@ -35,6 +35,9 @@ struct index {
 	bool		 is_bad;	/* not to be used any more: rebuild */
 	bool		 has_turn;	/* to write: of all processes this one */
 	bool		 keeps_turn;	/* over several transactions; its owner ends that */
+	bool		 is_private;	/* index_make_private's: nobody is told */
+	uint32_t	 stop_segment;	/* catch up no further than there; 0: to the log's end */
+	uint64_t	 stop_offset;
 	uint32_t	 touched;	/* messages changed in this transaction, for who bounds it */
 	struct ix_meta	 meta;		/* as of the transaction; stored by index_commit */
 	struct held	 held[sizeof(HELD_KINDS) - 1];	/* of a write transaction */
@@ -46,6 +49,13 @@ struct index {
  */
 enum store_result index_open(struct index *, struct spool *, uint64_t bad_inode);
 void		 index_close(struct index *);
+/*
+ * For who verifies: an index of the spool in a directory of the caller's (empty, below index_dir), up to a place in
+ * the log (segment 0: its end) or a record behind it. The log is only read. STORE_OK or STORE_TEMP (logged).
+ */
+enum store_result index_make_private(struct index *, struct spool *, const char *dir, uint32_t segment, uint64_t offset);
+/* Opens the live index as it is, not to be changed; ABSENT where there is none that names this log. */
+enum lookup	 index_open_live(struct index *, struct spool *);
 
 /* STORE_OK or STORE_TEMP. Waits for the turn to write where another process has it. */
 enum store_result index_begin(struct index *, bool is_write);

@@ -84,7 +84,7 @@ path_make_parents(const char *dir, const char *partition, struct slice user)
 	return make_one(path);
 }
 
-/* Unlinks the plain files of an open directory. */
+/* Removes the plain files of an open directory, and such a directory in it: what was put aside there by who died. */
 static void
 empty_dir(int fd)
 {
@@ -97,9 +97,17 @@ empty_dir(int fd)
 			close(dup_fd);
 		return;
 	}
-	while ((e = readdir(d)) != NULL)
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			unlinkat(fd, e->d_name, 0);
+	while ((e = readdir(d)) != NULL) {
+		int sub;
+
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || unlinkat(fd, e->d_name, 0) == 0 ||
+		    strcmp(e->d_name, PATH_ASIDE) != 0 ||
+		    (sub = openat(fd, PATH_ASIDE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+			continue;
+		empty_dir(sub);
+		close(sub);
+		unlinkat(fd, PATH_ASIDE, AT_REMOVEDIR);
+	}
 	closedir(d);
 }
 

@@ -15,12 +15,13 @@ int	path_user(const char *dir, const char *partition, const char *prefix, struct
 int	path_make_parents(const char *dir, const char *partition, struct slice user);
 /* Opens the directory that holds path and syncs it. 0 or -1. */
 int	path_sync_parent(const char *path);
+#define PATH_ASIDE	"aside"	/* a directory in a claimed one, on its way to be removed */
 /*
  * Makes or takes over the directory at path for as long as the descriptor returned is open: whoever
  * else wants it waits, and finds it empty (what a dead one left is removed). -1 with errno.
  */
 int	path_claim(const char *path);
-/* Removes a directory and the plain files in it; a directory in it stays, and it then. 0 or -1. */
+/* Removes a directory with its plain files and what was put aside in it. 0 or -1. */
 int	path_remove(const char *path);
 
 #endif

@@ -183,7 +183,7 @@ start_env(struct index *ix, const char *path, uint32_t log_id)
 
 	if ((size_t)snprintf(data, sizeof(data), "%s/data.mdb", path) >= sizeof(data))
 		return ENAMETOOLONG;
-	if (checkpoint_restore(s->dir_fd, s->user, data, &mark) == 0 &&
+	if (!s->host->no_checkpoint && checkpoint_restore(s->dir_fd, s->user, data, &mark) == 0 &&
 	    (mark.version != SCHEMA_VERSION || mark.log_id != log_id))
 		unlink(data);
 	if ((rc = open_to_write(ix, path)) != 0)
@@ -234,7 +234,7 @@ build(struct index *ix, const char *path, uint32_t log_id)
 		index_close_env(ix);
 	if (slot >= 0)
 		close(slot);
-	if (r == STORE_OK)
+	if (r == STORE_OK && !ix->is_private)
 		LOG("index.rebuilt", log_str("user", ix->spool->user), log_u64("records", ix->meta.replay_records - before),
 		    log_i64("ms", mono_ms() - began));
 	return r;
@@ -306,7 +306,7 @@ index_open(struct index *ix, struct spool *s, uint64_t bad_inode)
 void
 store_discard_index(const struct store_host *host, struct slice user)
 {
-	char path[PATH_MAX], tmp[PATH_MAX];
+	char path[PATH_MAX], tmp[PATH_MAX], aside[PATH_MAX];
 	const char *partition;
 	int fd;
 
@@ -314,9 +314,32 @@ store_discard_index(const struct store_host *host, struct slice user)
 	    path_user(host->index_dir, partition, "~", user, tmp) != 0 || access(path, F_OK) != 0 ||
 	    (fd = path_claim(tmp)) < 0)
 		return;
-	if (rename(path, tmp) == 0) {
+	/* Into the directory that we hold, not in its place: nobody else holds that one, and what is removed must be ours. */
+	if ((size_t)snprintf(aside, sizeof(aside), "%s/" PATH_ASIDE, tmp) < sizeof(aside) && rename(path, aside) == 0)
 		LOG("index.discarded", log_slice("user", user));
-		path_remove(tmp);
-	}
+	path_remove(tmp);
 	close(fd);
+}
+
+enum store_result
+index_make_private(struct index *ix, struct spool *s, const char *dir, uint32_t segment, uint64_t offset)
+{
+	uint32_t log_id;
+
+	*ix = (struct index){.spool = s, .is_private = true, .stop_segment = segment, .stop_offset = offset};
+	if (read_log_id(s, &log_id) != 0)
+		return fail(s, "first segment", strerror(errno));
+	return build(ix, dir, log_id);
+}
+
+enum lookup
+index_open_live(struct index *ix, struct spool *s)
+{
+	char path[PATH_MAX];
+	uint32_t log_id;
+
+	*ix = (struct index){.spool = s};
+	if (path_user(s->host->index_dir, s->partition, "", slice_of(s->user), path) != 0 || read_log_id(s, &log_id) != 0)
+		return LOOKUP_TEMP;
+	return try_existing(ix, path, log_id, 0);
 }

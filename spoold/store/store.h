@@ -58,6 +58,7 @@ struct store_host {
 	/* A checkpoint of the user is due: whoever is told makes it soon. Must not block. NULL: it is made at once. */
 	void		(*due)(void *arg, struct slice user);
 	void		*due_arg;
+	bool		 no_checkpoint;	/* indexes are made from the log alone */
 };
 
 struct store_commit {
@@ -324,6 +325,8 @@ enum store_result store_compact(struct store *, const struct store_pace *, unsig
 
 /* Reads the partition's epoch; raises and syncs it where the last stop was not orderly (or force). 0 or -1. */
 int		  epoch_begin(const char *active_dir, const char *partition, bool force, uint32_t *epoch_out);
+/* The epoch as it stands on the disk; changes nothing. False: it cannot be read. */
+bool		  epoch_read(const char *active_dir, const char *partition, uint32_t *epoch_out);
 /* An orderly stop: everything was synced. */
 int		  epoch_end(const char *active_dir, const char *partition);
 

@@ -1,0 +1,163 @@
+/*
+ * Reading a log through: segments in a row, every record whole, numbers that only go up. Called by verify
+ * while others append: the end of the last segment may be a record that is being written.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ck/ck.h"
+#include "log.h"
+#include "store/checkpoint.h"
+#include "store/scan.h"
+
+#define MOVED_TRIES	3	/* a segment compacted under us is read again */
+
+struct walk {
+	struct ck	*ck;
+	struct spool	*spool;
+	uint64_t	 modseq;	/* of the last record */
+	uint32_t	 next_uid, epoch;
+	uint64_t	 records;
+};
+
+static void
+check_numbers(struct walk *w, const struct scan *s, const struct record *r)
+{
+	const char *user = w->spool->user;
+
+	if (r->modseq < w->modseq || r->next_modseq <= r->modseq)
+		ck_found(w->ck, user, s->head.number, r->start, "modseq goes back");
+	if (r->next_uid < w->next_uid)
+		ck_found(w->ck, user, s->head.number, r->start, "next UID goes back");
+	if (r->epoch < w->epoch)
+		ck_found(w->ck, user, s->head.number, r->start, "epoch goes back");
+	w->modseq = r->next_modseq;
+	w->next_uid = r->next_uid;
+	w->epoch = r->epoch;
+	w->records++;
+}
+
+/*
+ * What stands between two records, or after the last of a sealed segment, is damage, or the torn end that a crash
+ * left behind a fence: nothing tells them apart, and neither is served.
+ */
+static void
+check_gap(struct walk *w, uint32_t segment, uint64_t from, uint64_t to)
+{
+	char what[64];
+
+	if (from == to)
+		return;
+	snprintf(what, sizeof(what), "%llu bytes are no record", (unsigned long long)(to - from));
+	ck_found(w->ck, w->spool->user, segment, from, what);
+}
+
+/* One segment; STORE_EXISTS: it was compacted meanwhile. */
+static enum store_result
+walk_segment(struct walk *w, uint32_t number, bool is_last)
+{
+	struct walk before = *w;
+	struct segment_head now;
+	char name[SEGMENT_NAME_BYTES];
+	struct record r;
+	struct scan scan;
+	enum scan_got got = scan_begin(&scan, w->spool->dir_fd, w->spool->user, number, 0, true);
+	uint64_t expected = scan.at, size = scan.size, begin = w->ck->done_bytes;
+	int fd;
+
+	while (got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD && scan.head.number == number) {
+		check_gap(w, number, expected, r.start);
+		check_numbers(w, &scan, &r);
+		if (scan.body_is_bad)
+			ck_found(w->ck, w->spool->user, number, r.start, "body's checksum does not hold");
+		expected = scan.at;
+		w->ck->done_bytes = begin + expected;
+		progress_step(&w->ck->progress, w->ck->done_bytes, w->spool->user);
+	}
+	w->ck->done_bytes = begin + size;
+	if (!is_last)
+		check_gap(w, number, expected, size);
+	scan_end(&scan);
+	if (got == SCAN_ERROR && errno != ENOENT)
+		return STORE_TEMP;
+	segment_name(number, name);
+	if (is_last || (fd = openat(w->spool->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		return STORE_OK;
+	if (segment_read(fd, number, &now) == 0 && now.salt != scan.head.salt) {
+		*w = before;
+		w->ck->done_bytes = begin;
+		close(fd);
+		return STORE_EXISTS;
+	}
+	close(fd);
+	return STORE_OK;
+}
+
+static void
+check_file(struct walk *w, const char *name)
+{
+	uint32_t n = 0;
+	char again[SEGMENT_NAME_BYTES];
+
+	if (sscanf(name, "log.%u", &n) == 1) {
+		segment_name(n, again);
+		if (strcmp(again, name) == 0)
+			return;
+	}
+	if (name[0] == '.' || strcmp(name, "checkpoint") == 0)
+		return;
+	/* Of who works on it just now, or of who died at it: removed by the next. */
+	if (strcmp(name, "checkpoint.new") == 0 || strcmp(name, "compact.new") == 0 || strcmp(name, "new") == 0)
+		return;
+	ck_found(w->ck, w->spool->user, 0, 0, "a file that is none of a spool's");
+}
+
+static bool
+check_files(struct walk *w)
+{
+	int fd = openat(w->spool->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+
+	if (d == NULL)
+		return false;
+	while ((e = readdir(d)) != NULL)
+		check_file(w, e->d_name);
+	closedir(d);
+	return true;
+}
+
+bool
+ck_walk(struct ck *ck, struct spool *s, uint32_t *epoch_out)
+{
+	struct walk w = {.ck = ck, .spool = s};
+	int64_t highest = segment_highest(s->dir_fd);
+	enum store_result r;
+
+	if (highest <= 0 || !check_files(&w))
+		return false;
+	for (uint32_t n = 1; n <= (uint32_t)highest; n++) {
+		char name[SEGMENT_NAME_BYTES];
+		struct stat st;
+
+		segment_name(n, name);
+		if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) {
+			ck_found(ck, s->user, n, 0, "segment is missing");
+			continue;
+		}
+		r = STORE_EXISTS;
+		for (int i = 0; i < MOVED_TRIES && r == STORE_EXISTS; i++)
+			r = walk_segment(&w, n, n == (uint32_t)highest);
+		if (r == STORE_TEMP) {
+			ck_found(ck, s->user, n, 0, errno == EBADMSG ? "segment's head cannot be read" : strerror(errno));
+			if (errno != EBADMSG)
+				return false;
+		}
+	}
+	*epoch_out = w.epoch;
+	return true;
+}

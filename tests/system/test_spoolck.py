@@ -1,0 +1,201 @@
+"""spoolck beside a running suite and on a stopped one: a good spool has no findings whatever goes on, planted damage is
+named with its place, a rebuilt index is the same to clients, exit statuses are what the page says."""
+import glob
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+from suite import BUILD, Suite, main, message, note
+
+CONF = {"spoold": "segment_max = 64k\nexpunge_keep = 0\ncompact_waste = 5\nupkeep_rate = 1g\n"}
+
+
+def argv(suite, *rest):
+    verb = next(i for i, r in enumerate(rest) if r in ("verify", "rebuild", "show"))
+    return [BUILD + "/spoolck", *rest[:verb], "-c", suite.base + "/etc/spoold.conf", *rest[verb:]]
+
+
+def spoolck(suite, *rest):
+    return subprocess.run(argv(suite, *rest), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+
+
+def logs(suite, user="alice"):
+    return sorted(glob.glob(f"{suite.base}/spool/active/default/*/{user}/log.*"))
+
+
+def uids(imap):
+    imap.select("INBOX", readonly=True)
+    _, data = imap.fetch("1:*", "(UID FLAGS RFC822.SIZE)")
+    return data
+
+
+def good_under_load(suite):
+    """Deliveries, sessions, upkeep and rebuilds go on; nothing is found, nothing is lost."""
+    stop, faults, n = threading.Event(), [], [0]
+    for i in range(100):
+        suite.deliver(message(100000 + i, size=2000), to=("alice", "bob"))
+
+    def deliver():
+        with suite.lmtp() as l:
+            while not stop.is_set():
+                n[0] += 1
+                r = l.send("s@elsewhere.example", ["alice@example.test", "bob@example.test"], message(n[0], size=2000))
+                if any(c != 250 for c, _ in r):
+                    faults.append(r)
+
+    def read():
+        while not stop.is_set():
+            try:
+                i = suite.imap("alice")
+                i.select("INBOX")
+                i.uid("store", "1:20", "+FLAGS", "(\\Seen $Label1)")
+                i.uid("copy", "1:10", "Archive")
+                i.uid("store", "11:15", "+FLAGS", "(\\Deleted)")
+                i.expunge()
+                i.logout()
+            except Exception as e:
+                faults.append(e)
+    threads = [threading.Thread(target=deliver), threading.Thread(target=read)]
+    for t in threads:
+        t.start()
+    runs = 0
+    try:
+        end = time.time() + 8
+        while time.time() < end:
+            p = spoolck(suite, "verify", "-a")
+            assert p.returncode == 0 and "findings 0 failed 0" in p.stdout, p.stdout[-3000:] + p.stderr[-2000:]
+            p = spoolck(suite, *(["-l"] if runs % 2 else []), "rebuild", "alice", "bob")
+            assert p.returncode == 0, p
+            p = subprocess.run([BUILD + "/spoolctl", "-fs", suite.base + "/run/spoold/upkeep", "upkeep", "alice"],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+            assert p.returncode == 0, p.stdout
+            runs += 1
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    assert not faults, faults[:3]
+    i = suite.imap("alice")
+    _, data = i.select("INBOX")
+    note(f"{runs} times verified, rebuilt and compacted during {n[0]} deliveries; {int(data[0])} messages then")
+    i.logout()
+    assert runs >= 2
+
+
+def shows(suite):
+    """What show prints agrees with IMAP."""
+    p = spoolck(suite, "show", "alice")
+    assert p.returncode == 0, p
+    i = suite.imap("alice")
+    _, data = i.select("INBOX", readonly=True)
+    exists = int(data[0])
+    validity = i.response("UIDVALIDITY")[1][0].decode()
+    i.logout()
+    assert re.search(rf"^mailbox user\.alice messages {exists} .* uidvalidity {validity} ", p.stdout, re.M), p.stdout
+    assert re.search(r"^segment 1 generation \d+ bytes \d+$", p.stdout, re.M)
+    p = spoolck(suite, "-r", "show", "alice")
+    assert len(re.findall(r"^record \d+ \d+ M ", p.stdout, re.M)) >= exists / 2
+
+
+def statuses(suite):
+    """A script can tell what happened."""
+    assert spoolck(suite, "verify").returncode == 100
+    p = spoolck(suite, "verify", "no.such.user")
+    assert p.returncode == 111 and "no spool" in p.stderr, p
+    p = spoolck(suite, "verify", "../alice")
+    assert p.returncode == 111, p
+    p = spoolck(suite, "verify", "-p", "nowhere")
+    assert p.returncode == 111, p
+    assert not glob.glob(suite.base + "/spool/index/default/~ck*")
+
+
+def on_a_terminal(suite):
+    """The bar, there and only there."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        a = argv(suite, "verify", "-a")
+        os.execv(a[0], a)
+    out = b""
+    while True:
+        try:
+            piece = os.read(fd, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        out += piece
+    os.waitpid(pid, 0)
+    assert b"bytes" in out and b"left" in out and b"findings 0" in out, out
+    assert spoolck(suite, "verify", "-a").stderr == ""
+
+
+def stopped(suite):
+    """Without spoold: verified as it is, nothing written; then damage of each kind is planted and named."""
+    i = suite.imap("alice")
+    before = uids(i)
+    i.logout()
+    suite.sv("down", "spoold")
+    files = {f: open(f, "rb").read() for f in logs(suite)}
+    p = spoolck(suite, "verify", "alice")
+    assert p.returncode == 0, p
+    assert {f: open(f, "rb").read() for f in logs(suite)} == files, "verify wrote to the log"
+    p = spoolck(suite, "-l", "rebuild", "alice")
+    assert p.returncode == 0, p
+
+    segment = logs(suite)[1]
+    number = int(segment.rsplit(".", 1)[1])
+    good = files[segment]
+    # a body's byte, a header's, a trailer's: of the third whole message of the segment
+    heads = [m.start() for m in re.finditer(rb"TSR1 M ", good)]
+    at = heads[2]
+    size = int(good[at + 7:at + 15], 16)
+    body = at + 160 + size + 40
+    trailer = good.index(b"TST1 ", body)
+    for name, place, want in (("body", body, rf"^alice {number} {at} body's checksum"),
+                              ("header", at + 30, rf"^alice {number} {at} \d+ bytes are no record"),
+                              ("trailer", trailer + 40, rf"^alice {number} {at} \d+ bytes are no record")):
+        with open(segment, "r+b") as f:
+            f.seek(place)
+            f.write(bytes([good[place] ^ 1]))
+        p = spoolck(suite, "verify", "alice")
+        assert p.returncode == 1 and re.search(want, p.stdout, re.M), (name, p.stdout)
+        with open(segment, "r+b") as f:
+            f.seek(place)
+            f.write(bytes([good[place]]))
+    os.rename(segment, suite.base + "/aside")
+    p = spoolck(suite, "verify", "alice")
+    assert p.returncode in (1, 111) and re.search(rf"^alice {number} 0 segment is missing", p.stdout, re.M), p
+    os.rename(suite.base + "/aside", segment)
+    checkpoint = os.path.dirname(segment) + "/checkpoint"
+    if os.path.exists(checkpoint):
+        shutil.copy2(checkpoint, suite.base + "/aside")
+        with open(checkpoint, "r+b") as f:
+            f.truncate(os.path.getsize(checkpoint) // 2)
+        p = spoolck(suite, "verify", "alice")
+        assert p.returncode == 1 and "checkpoint: has no mark" in p.stdout, p
+        shutil.copy2(suite.base + "/aside", checkpoint)
+        shutil.chown(checkpoint, os.stat(segment).st_uid, os.stat(segment).st_gid)
+    open(os.path.dirname(segment) + "/stray", "w").close()
+    p = spoolck(suite, "verify", "alice")
+    assert p.returncode == 1 and "none of a spool's" in p.stdout, p
+    os.unlink(os.path.dirname(segment) + "/stray")
+    assert spoolck(suite, "verify", "alice").returncode == 0
+    suite.sv("up", "spoold")
+    suite.wait_log("spoold", "parent.start|spoold")
+    for _ in range(50):
+        try:
+            i = suite.imap("alice")
+            break
+        except Exception:
+            time.sleep(0.2)
+    assert uids(i) == before
+    i.logout()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Suite(users=3, conf=CONF), [good_under_load, shows, statuses, on_a_terminal, stopped]))

@@ -66,7 +66,7 @@ key_compare(const struct side *a, const struct side *b)
 	int c;
 
 	if (a->is_over || b->is_over)
-		return b->is_over - a->is_over ? (a->is_over ? 1 : -1) : 0;
+		return a->is_over == b->is_over ? 0 : a->is_over ? 1 : -1;
 	c = memcmp(a->k.p, b->k.p, n);
 	return c != 0 ? c : (a->k.n > b->k.n) - (a->k.n < b->k.n);
 }

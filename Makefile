@@ -153,8 +153,9 @@ fuzz: deps
 		$(patsubst $(B)/%,$(B)/fuzz/%,$(FUZZ))
 	@python3 tests/run.py fuzz --seconds $(FUZZ_SECONDS)
 
-# Kills processes at random under load for minutes (make check runs a short sample).
-soak: all
+# 2,000 kills at random moments under load, about ten minutes (make check runs a short sample).
+soak: deps
+	@$(MAKE) --no-print-directory -s -j2 all
 	@python3 tests/run.py soak
 
 # Every state that a loss of power could leave of a scripted run (make check takes a sample); and whether

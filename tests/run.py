@@ -6,7 +6,7 @@
   run.py system [NAME]   tests/system/test_*.py: real daemons, real peers
   run.py all             the three of them
   run.py fuzz [--seconds N]   coverage-guided, from $TS_BUILD/fuzz
-  run.py soak            the long form of the kill test
+  run.py soak            2,000 kills at random moments under load
   run.py crash           a sample of the crash states
 
 Every test prints TAP lines ("ok 1 - name", "not ok 2 - name", "ok 3 - name # SKIP why"). A program that
@@ -185,8 +185,8 @@ def main(argv):
     elif what[0] == "fuzz":
         fuzz(count, seconds)
     elif what[0] == "soak":
-        out, status, s = run(["python3", "tests/system/test_kill.py", "--long"], 3600)
-        count.add("soak", out, status, s)
+        out, status, s = run(["python3", "tests/system/soak_kill.py"], 3600)
+        count.add("tests/system/soak_kill.py", out, status, s)
     elif what[0] == "crash":
         crash(count, *what[1:])
     elif what[0] == "all":

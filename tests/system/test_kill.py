@@ -190,8 +190,4 @@ def reload_under_load(suite):
 if __name__ == "__main__":
     s = Suite()
     tests = [reload_under_load, kill_each_kind, kill_at_random]
-    if "--long" in sys.argv:
-        def kill_for_long(suite):
-            kill_at_random(suite, 600)
-        tests = [kill_each_kind, kill_for_long]
     sys.exit(main(s, tests))

@@ -429,6 +429,9 @@ recover(uint64_t at, const char *dir, bool twice)
 	snprintf(redundant, sizeof(redundant), "%s/redundant", dir);
 	snprintf(indexes, sizeof(indexes), "%s.index", dir);
 	snprintf(saved, sizeof(saved), "%s.saved", active);
+	/* Before the first start was over. */
+	if (access(active, F_OK) != 0 && marks_until(at) == 0)
+		_exit(0);
 	if (twice)
 		copy_tree(active, saved);
 	if (epoch_begin(active, "default", false, &host.epoch) != 0)

@@ -147,12 +147,12 @@ def in_both_spools(suite):
 def killed(suite):
     """kill -9 again and again; each run goes on where the last one ended, while mail arrives."""
     src = suite.base + "/again"
-    texts = write_mbox(src, 50000, 4000)
+    texts = write_mbox(src, 50000, 6000)
     kills = 0
     for i in range(200):
         p = subprocess.Popen(argv(suite, "-q", "-m", "Again", "-s", suite.base + "/state", "bob", src), cwd=suite.base,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        time.sleep(rng.uniform(0.01, 0.08))
+        time.sleep(rng.uniform(0.012, 0.04))
         if kills < 20 and p.poll() is None:
             p.send_signal(signal.SIGKILL)
             p.communicate()

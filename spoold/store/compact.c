@@ -185,9 +185,9 @@ copy_record(struct writer *w, const struct scan *scan, const struct record *old)
 	return pack_ok(&w->stage) && (w->stage.n < STAGE_BYTES || stage_flush(w) == 0);
 }
 
-/* All records of segment n. FAILED, or IS_DAMAGED where a record does not begin where the one before it ends. */
+/* All records of segment n. FAILED, or IS_DAMAGED where a record does not begin where the one before it ends, or the file does not end there. */
 static enum outcome
-copy_all(struct writer *w, uint32_t n, const struct segment_head *old)
+copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t old_bytes)
 {
 	struct spool *spool = w->s->spool;
 	enum scan_got got;
@@ -208,6 +208,8 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old)
 	}
 	if (got == SCAN_ERROR)
 		out = FAILED;
+	else if (out == COMPACTED && w->expected != old_bytes)
+		out = IS_DAMAGED;
 	scan_end(&scan);
 	if (out == COMPACTED && stage_flush(w) != 0)
 		out = FAILED;
@@ -308,7 +310,7 @@ rewrite(struct store *s, const struct store_pace *pace, uint32_t n, const struct
 	pace_begin(&w.pace, pace, old_bytes);
 	if (ftruncate(w.fd, 0) == 0 && segment_write_head(w.fd, store_user(s), &w.head) == 0) {
 		w.at = w.other_bytes = w.head.bytes;
-		out = copy_all(&w, n, old);
+		out = copy_all(&w, n, old, old_bytes);
 	}
 	if (out == COMPACTED)
 		out = put_in_place(&w, n, old);

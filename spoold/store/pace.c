@@ -21,7 +21,7 @@ pace_begin(struct pace *p, const struct store_pace *by, uint64_t total_bytes)
 bool
 pace_step(struct pace *p, int fd, uint64_t bytes)
 {
-	int64_t ahead_ms;
+	int64_t ahead_ms, nap_ms;
 
 	p->done += bytes;
 	p->unsynced += bytes;
@@ -32,16 +32,18 @@ pace_step(struct pace *p, int fd, uint64_t bytes)
 		return false;
 	if (p->by == NULL)
 		return true;
-	if (p->by->step != NULL && !p->by->step(p->by->arg, p->done, p->total)) {
-		errno = EINTR;
-		return false;
-	}
-	if (p->by->rate_bytes == 0)
-		return true;
-	ahead_ms = (int64_t)(p->done * 1000 / p->by->rate_bytes) - (mono_ms() - p->began_ms);
-	if (ahead_ms > NAP_MOST_MS)
-		ahead_ms = NAP_MOST_MS;
-	if (ahead_ms > 0)
-		nanosleep(&(struct timespec){.tv_sec = ahead_ms / 1000, .tv_nsec = ahead_ms % 1000 * 1000000}, NULL);
+	/* In naps, so that whoever wants it to stop does not wait for all of them. */
+	do {
+		if (p->by->step != NULL && !p->by->step(p->by->arg, p->done, p->total)) {
+			errno = EINTR;
+			return false;
+		}
+		if (p->by->rate_bytes == 0)
+			return true;
+		ahead_ms = (int64_t)(p->done * 1000 / p->by->rate_bytes) - (mono_ms() - p->began_ms);
+		nap_ms = ahead_ms < NAP_MOST_MS ? ahead_ms : NAP_MOST_MS;
+		if (nap_ms > 0)
+			nanosleep(&(struct timespec){.tv_sec = nap_ms / 1000, .tv_nsec = nap_ms % 1000 * 1000000}, NULL);
+	} while (ahead_ms > NAP_MOST_MS);
 	return true;
 }

@@ -298,7 +298,8 @@ apply_void(struct index *ix, const struct record *r)
 		odd(ix, r, "extra");
 		return;
 	}
-	if (!index_get_fixed(ix, &k, &b, sizeof(b)) || b.num == 0 || !dup_void(ix, modseq))
+	/* Of a husk too: its key must not stand in the way of the delivery that came instead. */
+	if (!dup_void(ix, modseq) || !index_get_fixed(ix, &k, &b, sizeof(b)) || b.num == 0)
 		return;
 	if (!msg_load(ix, b.num, b.uid, &msg) || msg.body_modseq != modseq || !mbox_load_num(ix, b.num, &m))
 		return;
@@ -306,7 +307,10 @@ apply_void(struct index *ix, const struct record *r)
 	mbox_save(ix, &m);
 }
 
-/* Of a message that is gone for good a replay needs no more than the mailbox it made, where it made one. */
+/*
+ * Of a message that is gone for good a replay needs the mailbox it made, where it made one, and its delivery
+ * key: later deliveries were dropped because of it.
+ */
 static void
 apply_husk(struct index *ix, const struct record *r)
 {
@@ -316,10 +320,13 @@ apply_husk(struct index *ix, const struct record *r)
 	ix->husks++;
 	if (r->type == RECORD_HUSK_BODY)
 		return;
-	if (record_message_unpack(r->extra, &rm) && rm.naddressees == 1)
-		resolve(ix, r, rm.addressees[0].mailbox, &m);
-	else
+	if (!record_message_unpack(r->extra, &rm) || rm.naddressees != 1) {
 		odd(ix, r, "extra");
+		return;
+	}
+	resolve(ix, r, rm.addressees[0].mailbox, &m);
+	if (ix->rc == 0)
+		(void)dup_check(ix, rm.key, m.v.num, r->date_ms, r->modseq);
 }
 
 void

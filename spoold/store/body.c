@@ -132,7 +132,7 @@ body_open(struct spool *s, uint64_t modseq, const struct ix_body *b, int *fd_out
 }
 
 bool
-body_is_whole(struct index *ix, uint64_t modseq)
+body_stands(struct index *ix, uint64_t modseq)
 {
 	struct ix_key k = key_body(modseq);
 	enum body_state state = BODY_MOVED;
@@ -140,8 +140,10 @@ body_is_whole(struct index *ix, uint64_t modseq)
 	int fd;
 
 	for (int i = 0; i < 2 && state == BODY_MOVED; i++) {
-		if ((i > 0 && index_remap_segment(ix, b.segment) != STORE_OK) || !index_get_fixed(ix, &k, &b, sizeof(b)))
+		if (i > 0 && index_remap_segment(ix, b.segment) != STORE_OK)
 			return false;
+		if (!index_get_fixed(ix, &k, &b, sizeof(b)))
+			return ix->rc == 0;
 		state = body_open(ix->spool, modseq, &b, &fd);
 	}
 	if (state != BODY_GOOD)

@@ -19,7 +19,10 @@ enum body_state	body_open(struct spool *, uint64_t modseq, const struct ix_body 
  * transaction. STORE_OK or STORE_TEMP (logged).
  */
 enum store_result index_remap_segment(struct index *, uint32_t segment);
-/* In a write transaction: is the body of that modseq there and whole? */
-bool		body_is_whole(struct index *, uint64_t modseq);
+/*
+ * In a write transaction, of a message that was delivered: is its body whole, or was it purged? A body that
+ * cannot be read is neither, and compaction makes no husk of it.
+ */
+bool		body_stands(struct index *, uint64_t modseq);
 
 #endif

@@ -126,14 +126,16 @@ stage_flush(struct writer *w)
 	return 0;
 }
 
-/* The body from the old segment, its checksum compared and taken anew. False with errno EBADMSG: damaged. */
+/*
+ * The body from the old segment, its checksum compared; is_kept: and taken anew, to the new one. False with errno
+ * EBADMSG: damaged.
+ */
 static bool
-copy_body(struct writer *w, const struct scan *scan, const struct record *old, struct record *r)
+copy_body(struct writer *w, const struct scan *scan, const struct record *old, struct record *r, bool is_kept)
 {
 	uint32_t crc = scan->head.salt;
-	uint64_t from = scan->body_at, left = r->body_bytes;
+	uint64_t from = scan->body_at, left = old->body_bytes;
 
-	r->body_crc = w->head.salt;
 	while (left > 0) {
 		size_t want = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
 		char *room = buf_room(&w->stage, want);
@@ -146,10 +148,12 @@ copy_body(struct writer *w, const struct scan *scan, const struct record *old, s
 			return false;
 		}
 		crc = record_crc(crc, piece);
-		r->body_crc = record_crc(r->body_crc, piece);
-		w->stage.n += (size_t)n;
 		from += (uint64_t)n;
 		left -= (uint64_t)n;
+		if (!is_kept)
+			continue;
+		r->body_crc = record_crc(r->body_crc, piece);
+		w->stage.n += (size_t)n;
 		if (w->stage.n >= STAGE_BYTES && stage_flush(w) != 0)
 			return false;
 	}
@@ -157,27 +161,33 @@ copy_body(struct writer *w, const struct scan *scan, const struct record *old, s
 	return crc == old->body_crc;
 }
 
+/* An index that cannot be asked keeps everything. */
+static bool
+is_kept(struct store *s, const struct record *r)
+{
+	bool live;
+
+	if ((r->type != RECORD_MESSAGE && r->type != RECORD_BODY) || store_read_begin(s) != STORE_OK)
+		return true;
+	live = is_live(s, r->modseq);
+	return index_end(&s->ix) != STORE_OK || live;
+}
+
 static bool
 copy_record(struct writer *w, const struct scan *scan, const struct record *old)
 {
 	struct record r = *old;
+	bool kept = is_kept(w->s, old);
 
-	if ((old->type == RECORD_MESSAGE || old->type == RECORD_BODY)) {
-		enum store_result read = store_read_begin(w->s);
-		bool live = read != STORE_OK || is_live(w->s, old->modseq);
-
-		/* An index that cannot be asked keeps everything. */
-		if (read == STORE_OK && index_end(&w->s->ix) != STORE_OK)
-			live = true;
-		if (!live) {
-			r.type = old->type == RECORD_MESSAGE ? RECORD_HUSK_MESSAGE : RECORD_HUSK_BODY;
-			r.body_bytes = 0;
-		}
+	if (!kept) {
+		r.type = old->type == RECORD_MESSAGE ? RECORD_HUSK_MESSAGE : RECORD_HUSK_BODY;
+		r.body_bytes = 0;
 	}
 	r.start = w->at + w->stage.n;
 	record_pack_head(&w->stage, &r, w->head.salt);
 	r.body_crc = w->head.salt;
-	if (r.body_bytes > 0 && !copy_body(w, scan, old, &r))
+	/* Read also where it goes: a husk says that the body was whole (body_stands). */
+	if (old->body_bytes > 0 && !copy_body(w, scan, old, &r, kept))
 		return false;
 	record_pack_trailer(&w->stage, &r, w->head.salt);
 	w->other_bytes += record_bytes(&r) - r.body_bytes;

@@ -75,7 +75,7 @@ dup_check(struct index *ix, const unsigned char *key, uint32_t num, int64_t date
 		return false;
 	if (index_get_fixed(ix, &k, &d, sizeof(d))) {
 		apart = date_ms > d.date_ms ? date_ms - d.date_ms : d.date_ms - date_ms;
-		if (apart <= ix->spool->host->dup_window_ms && body_is_whole(ix, d.body_modseq)) {
+		if (apart <= ix->spool->host->dup_window_ms && body_stands(ix, d.body_modseq)) {
 			d.stands_for++;
 			index_put(ix, &k, &d, sizeof(d));
 			return true;

@@ -51,6 +51,11 @@ index_catch_up(struct index *ix, bool *more_out)
 	if (!index_is_behind(ix))
 		return STORE_OK;
 	got = scan_begin(&scan, ix->spool->dir_fd, ix->spool->user, m->segment, m->offset, false);
+	/* Compacted since we looked: only an index put aside, or begun from a checkpoint replaced since, stands so far back. */
+	if (got == SCAN_RECORD && m->salt != 0 && m->salt != scan.head.salt) {
+		errno = EBADMSG;
+		got = SCAN_ERROR;
+	}
 	while (got == SCAN_RECORD && !is_at_stop(ix) && n < CATCH_UP_RECORDS && ix->touched < CATCH_UP_MSGS && ix->rc == 0 &&
 	    (got = scan_next(&scan, &r)) == SCAN_RECORD) {
 		apply_record(ix, &scan, &r);
@@ -60,6 +65,7 @@ index_catch_up(struct index *ix, bool *more_out)
 		m->replay_bytes += scan.at > before ? scan.at - before : 0;
 		before = scan.at;
 		m->segment = scan.head.number;
+		m->salt = scan.head.salt;
 		m->offset = scan.at;
 		m->next_modseq = r.next_modseq;
 		m->next_uid = r.next_uid;

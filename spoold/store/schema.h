@@ -26,7 +26,7 @@
 
 #include "store/store.h"
 
-#define SCHEMA_VERSION	3
+#define SCHEMA_VERSION	4
 #define IX_KEY_MAX	500	/* LMDB takes 511 */
 #define IX_NAME_MAX	480	/* a longer name is its first bytes and a hash */
 #define IX_NAME_PLAIN	440
@@ -49,8 +49,9 @@ struct ix_meta {
 	uint32_t	uidvalidity;	/* highest ever */
 	uint32_t	nmailboxes;
 	uint32_t	nkeywords;
+	uint32_t	salt, unused;	/* of the segment's file in which offset is; 0: none yet */
 };
-static_assert(sizeof(struct ix_meta) == 80, "no padding");
+static_assert(sizeof(struct ix_meta) == 88, "no padding");
 
 struct ix_mbox {
 	uint64_t	highestmodseq;

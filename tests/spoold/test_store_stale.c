@@ -1,0 +1,188 @@
+/*
+ * An index that stands inside a segment when that is compacted: one put aside while a session has it open, and
+ * one being made from a checkpoint that was replaced since. Neither may go on in the new file.
+ */
+#include "store/checkpoint.h"
+#include "store_fixture.h"
+
+#define HOUR_MS	3600000
+
+static int
+no_sync(void *arg, const struct store_commit *c)
+{
+	(void)arg;
+	(void)c;
+	return 0;
+}
+
+static uint32_t
+exists(struct store *s, const unsigned char *id)
+{
+	struct view v;
+	static struct msg_info msgs[STORE_BATCH_MSGS];
+	size_t n;
+	uint32_t lo = 1, total = 0;
+
+	/* The first try may find out that the index is not to be used. */
+	for (int i = 0; i < 2 && view_open(s, id, false, &v) != STORE_OK; i++)
+		continue;
+	do {
+		assert_int_equal(view_range(s, &v, lo, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n), STORE_OK);
+		if (n > 0)
+			lo = msgs[n - 1].uid + 1;
+		total += (uint32_t)n;
+	} while (n == STORE_BATCH_MSGS);
+	return total;
+}
+
+static void
+expunge(struct store *s, const unsigned char *id, uint32_t lo, uint32_t hi)
+{
+	uint64_t modseq;
+
+	assert_int_equal(store_expunge(s, id, &(struct uid_set){&(struct uid_range){lo, hi}, 1}, false, &modseq), STORE_OK);
+}
+
+static void
+small(struct fixture *f, unsigned char *id, struct store **s)
+{
+	fx_make(f);
+	f->host.commit = no_sync;
+	f->host.segment_max_bytes = 32 * 1024;
+	*s = fx_alice(f, id);
+}
+
+/* A session whose index was put aside by another process; meanwhile the segment it stands in is compacted. */
+static void
+test_stale_env(void **state)
+{
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s;
+	struct store_compacted done;
+	uint64_t n;
+	int to[2], back[2], status;
+	char c;
+	uint32_t got;
+
+	(void)state;
+	small(&f, id, &s);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	store_close(s);
+	store_drop_cached();
+	assert_int_equal(pipe(to), 0);
+	assert_int_equal(pipe(back), 0);
+	if (fork() == 0) {
+		s = fx_open(&f);
+		(void)exists(s, id);
+		(void)!write(back[1], "x", 1);
+		(void)!read(to[0], &c, 1);
+		got = exists(s, id);
+		(void)!write(back[1], &got, sizeof(got));
+		_exit(0);
+	}
+	assert_int_equal(read(back[0], &c, 1), 1);
+	store_discard_index(&f.host, ALICE);
+	for (int i = 0; i < 60; i++)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	s = fx_open(&f);
+	assert_int_equal(exists(s, id), 65);
+	expunge(s, id, 1, 3);
+	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_true(done.segments > 0);
+	assert_int_equal(exists(s, id), 62);
+	(void)!write(to[1], "x", 1);
+	assert_int_equal(read(back[0], &got, sizeof(got)), sizeof(got));
+	wait(&status);
+	if (got != 62)
+		fail_msg("the other session sees %u of 62 messages", got);
+	store_close(s);
+	fx_free(&f);
+}
+
+
+static int pause_to = -1, pause_from = -1;
+
+int
+posix_fallocate(int fd, off_t at, off_t n)
+{
+	char c;
+
+	if (pause_to >= 0) {
+		(void)!write(pause_to, "x", 1);
+		(void)!read(pause_from, &c, 1);
+		pause_to = -1;
+	}
+	return fallocate(fd, 0, at, n) == 0 ? 0 : errno;
+}
+
+/*
+ * The index is put aside (a worker crashed) while upkeep has it open; who opens it next has copied the checkpoint,
+ * then upkeep makes a newer one and compacts.
+ */
+static void
+test_rebuild_between(void **state)
+{
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s;
+	struct store_compacted done;
+	uint64_t n;
+	uint32_t got;
+	int to[2], back[2], status;
+	char c;
+
+	(void)state;
+	small(&f, id, &s);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(store_checkpoint(s, NULL, true), STORE_OK);	/* inside segment 1 */
+	for (int i = 0; i < 60; i++)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	store_close(s);
+	store_drop_cached();
+	assert_int_equal(pipe(to), 0);
+	assert_int_equal(pipe(back), 0);
+	if (fork() == 0) {
+		(void)!read(to[0], &c, 1);
+		store_discard_index(&f.host, ALICE);
+		pause_to = back[1];
+		pause_from = to[0];
+		while (store_open(&f.host, ALICE, &s) != FOUND)
+			usleep(1000);
+		got = exists(s, id);
+		(void)!write(back[1], &got, sizeof(got));
+		_exit(0);
+	}
+	s = fx_open(&f);
+	expunge(s, id, 1, 3);
+	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	(void)!write(to[1], "x", 1);
+	assert_int_equal(read(back[0], &c, 1), 1);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	print_message("# %u segments compacted meanwhile\n", done.segments);
+	(void)!write(to[1], "x", 1);
+	assert_int_equal(read(back[0], &got, sizeof(got)), sizeof(got));
+	wait(&status);
+	store_close(s);
+	store_drop_cached();
+	s = fx_open(&f);
+	if (got != 62 || exists(s, id) != 62)
+		fail_msg("of 62 messages the rebuilt index has %u, and %u for who opens it later", got, exists(s, id));
+	store_close(s);
+	fx_free(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_stale_env),
+		cmocka_unit_test(test_rebuild_between),
+	};
+
+	cmocka_set_test_filter(getenv("ONLY"));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

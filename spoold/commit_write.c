@@ -22,6 +22,7 @@ struct writer {
 	struct buf		 extra;
 	uint64_t		 at;		/* where stage begins in the file */
 	uint64_t		 sure;		/* up to here the file holds what we meant, where we meant it */
+	bool			 is_torn;	/* a write fell short: where the file ends is not known */
 };
 
 static int
@@ -32,7 +33,7 @@ writer_flush(struct writer *w)
 
 	if (w->stage.n == 0)
 		return 0;
-	w->day->is_dirty = true;
+	w->day->is_dirty = w->is_torn = true;
 	while ((n = write(w->day->fd, w->stage.p, w->stage.n)) < 0 && errno == EINTR)
 		continue;
 	if (n < 0 || fstat(w->day->fd, &st) != 0 || (uint64_t)st.st_size != w->at + (uint64_t)n)
@@ -41,6 +42,7 @@ writer_flush(struct writer *w)
 	if ((size_t)n < w->stage.n)
 		return -1;
 	w->at = w->sure;
+	w->is_torn = false;
 	buf_clear(&w->stage);
 	return 0;
 }
@@ -103,11 +105,22 @@ put_record(struct writer *w, const struct commit_request *q, struct record *r, c
 	return w->stage.n >= WRITE_BYTES ? writer_flush(w) : 0;
 }
 
+/* It cannot be made, as when its body cannot be read: those before it in the stage go out without it. */
+static void
+put_undo(struct writer *w, uint64_t at, size_t staged)
+{
+	if (w->is_torn || !pack_ok(&w->stage))
+		return;
+	w->stage.n = w->at == at ? staged : 0;
+	(void)writer_flush(w);
+}
+
 static int
 put_request(struct writer *w, struct commit_request *q)
 {
 	struct unpack u = q->records;
-	size_t body_at = q->head.nlogs;
+	size_t body_at = q->head.nlogs, staged = w->stage.n;
+	uint64_t at = w->at;
 
 	q->end = UINT64_MAX;
 	for (uint32_t i = 0; i < q->head.nrecords; i++) {
@@ -116,8 +129,10 @@ put_request(struct writer *w, struct commit_request *q)
 
 		/* It was unpacked once when it came. */
 		if (!commit_unpack_record(&u, &r, &body) ||
-		    put_record(w, q, &r, &body, body.is_fd ? q->fds[body_at++] : -1) != 0)
+		    put_record(w, q, &r, &body, body.is_fd ? q->fds[body_at++] : -1) != 0) {
+			put_undo(w, at, staged);
 			return -1;
+		}
 	}
 	q->end = w->at + w->stage.n;
 	return 0;
@@ -138,6 +153,7 @@ writer_resume(struct writer *w)
 		w->extra = buf_make(RECORD_EXTRA_MAX_BYTES);
 	}
 	buf_clear(&w->stage);
+	w->is_torn = false;
 	if (fstat(w->day->fd, &st) != 0)
 		return -1;
 	w->at = w->sure = (uint64_t)st.st_size;

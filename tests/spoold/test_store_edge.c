@@ -277,6 +277,7 @@ test_made_inbox(void **state)
 	assert_int_equal(before.highestmodseq, after.highestmodseq);
 	assert_int_equal(exists(s, id), 0);
 	store_close(s);
+	arena_free(&a);
 	fx_free(&f);
 }
 

@@ -17,7 +17,7 @@
 #include "log.h"
 #include "store/path.h"
 
-#define ROOM_FRESH_MS		500	/* how long a look at the free space holds */
+#define ROOM_FRESH_MS		20	/* how long a look at the free space holds */
 #define ROOMS			16	/* partitions whose free space is remembered; there are no more */
 #define REOPEN_TRIES		3	/* the directory was replaced under us */
 /* A record without extra and body is as long as this: so a SEALED is seen with the read of the trailer. */

@@ -13,7 +13,7 @@ WANT = {
     "proxyd/net": (64801, True), "proxyd/auth": (64802, False), "proxyd/login": (64802, False), "proxyd/key": (64803, False),
     "lmtpd/net": (64811, True), "relayd/net": (64821, True), "relayd/route": (64822, False),
     "spoold/lot": (64831, False), "spoold/worker": (64832, False), "spoold/deliver": (64832, False),
-    "spoold/commit": (64833, False), "rotated/days": (64841, False), "mupdated/net": (64851, True),
+    "spoold/upkeep": (64832, False), "spoold/commit": (64833, False), "rotated/days": (64841, False), "mupdated/net": (64851, True),
     "mupdated/map": (64852, False),
 }
 
@@ -123,7 +123,7 @@ def descriptors(suite):
         "lmtpd/net": r"/tmp/lmtpd$|/tmp/lmtpd/#\d+ \(deleted\)$", "relayd/net": r"/tmp/relayd$|/tmp/relayd/#\d+ \(deleted\)$",
         "relayd/route": r"/map/(data|lock)\.mdb$", "mupdated/net": r"^$", "mupdated/map": r"/map/(data\.mdb|lock\.mdb|writer\.lock)$",
         "spoold/lot": r"/active/default/lock$|/index/default/[0-9a-f]+/~pop3-[a-z]+$",
-        "spoold/worker": r"/(active|index)/default/", "spoold/deliver": r"/(active|index)/default/",
+        "spoold/worker": r"/(active|index)/default/", "spoold/deliver": r"/(active|index)/default/", "spoold/upkeep": r"/(active|index)/default/",
         "spoold/commit": r"/active/default(/lock)?$|/active/default/[0-9a-f]{2}/[^/]+/log\.\d+$|/redundant/[^/]+/default\.log$", "rotated/days": r"/spool/redundant",
     }
     holders = {}
@@ -150,7 +150,7 @@ def descriptors(suite):
         if len([k for k in who.values() if k not in ROOT_PARENTS]) < 2 or inode in tcp or names.get(inode):
             continue
         # The pipe to the lots into which all who change spools write.
-        assert set(kinds) <= {"spoold/worker", "spoold/deliver", "spoold/commit", "spoold/lot"}, (what, kinds)
+        assert set(kinds) <= {"spoold/worker", "spoold/deliver", "spoold/commit", "spoold/lot", "spoold/upkeep"}, (what, kinds)
     m.logout()
     p.quit()
 

@@ -145,7 +145,7 @@ show_segments(const struct ck *ck, struct spool *s, struct index *ix)
 	uint32_t number = 0;
 	struct record r;
 	struct scan scan;
-	enum scan_got got = scan_begin(&scan, s->dir_fd, s->user, 1, 0, false);
+	enum scan_got got = scan_begin(&scan, s->dir_fd, s->user, 1, 0, s->head.number, false);
 
 	while (got == SCAN_RECORD) {
 		bool is_new;

@@ -65,7 +65,7 @@ walk_segment(struct walk *w, uint32_t number, bool is_last)
 	char name[SEGMENT_NAME_BYTES];
 	struct record r;
 	struct scan scan;
-	enum scan_got got = scan_begin(&scan, w->spool->dir_fd, w->spool->user, number, 0, true);
+	enum scan_got got = scan_begin(&scan, w->spool->dir_fd, w->spool->user, number, 0, 0, true);
 	uint64_t expected = scan.at, size = scan.size, begin = w->ck->done_bytes;
 	int fd;
 

@@ -81,6 +81,7 @@ apply_message(struct index *ix, const struct scan *s, const struct record *r)
 	if (ix->rc != 0)
 		return;
 	if (dup_check(ix, rm.key, m.v.num, r->date_ms, r->modseq)) {
+		put_body(ix, s, r, 0, 0, 0);
 		LOG("store.duplicate", log_slice("qid", rm.qid), log_str("user", ix->spool->user),
 		    log_u64("modseq", r->modseq));
 		return;

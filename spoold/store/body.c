@@ -142,7 +142,7 @@ body_stands(struct index *ix, uint64_t modseq)
 	for (int i = 0; i < 2 && state == BODY_MOVED; i++) {
 		if (i > 0 && index_remap_segment(ix, b.segment) != STORE_OK)
 			return false;
-		if (!index_get_fixed(ix, &k, &b, sizeof(b)))
+		if (!index_get_fixed(ix, &k, &b, sizeof(b)) || b.refs == 0)
 			return ix->rc == 0;
 		state = body_open(ix->spool, modseq, &b, &fd);
 	}

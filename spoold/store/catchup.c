@@ -50,9 +50,10 @@ index_catch_up(struct index *ix, bool *more_out)
 	*more_out = false;
 	if (!index_is_behind(ix))
 		return STORE_OK;
-	got = scan_begin(&scan, ix->spool->dir_fd, ix->spool->user, m->segment, m->offset, false);
+	got = scan_begin(&scan, ix->spool->dir_fd, ix->spool->user, m->segment, m->offset,
+	    ix->spool->head.number, false);
 	/* Compacted since we looked: only an index put aside, or begun from a checkpoint replaced since, stands so far back. */
-	if (got == SCAN_RECORD && m->salt != 0 && m->salt != scan.head.salt) {
+	if (got == SCAN_RECORD && scan.head.number == m->segment && m->salt != 0 && m->salt != scan.head.salt) {
 		errno = EBADMSG;
 		got = SCAN_ERROR;
 	}

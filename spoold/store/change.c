@@ -209,6 +209,7 @@ change_end(struct store *s, struct record *records, size_t n, const struct body_
 	enum store_result r, applied;
 	int log_fd;
 
+	s->is_in_log = false;
 	if (s->ix.rc != 0)
 		return change_drop(s, STORE_TEMP);
 	if (n == 0)
@@ -222,6 +223,7 @@ change_end(struct store *s, struct record *records, size_t n, const struct body_
 		close(log_fd);
 		return change_drop(s, r);
 	}
+	s->is_in_log = true;
 	spool_unlock(s->spool);
 	applied = catch_up(s);
 	if (applied == STORE_OK)
@@ -232,7 +234,10 @@ change_end(struct store *s, struct record *records, size_t n, const struct body_
 	close(log_fd);
 	if (applied == STORE_OK)
 		index_checkpoint(&s->ix);
-	return applied == STORE_OK ? r : applied;
+	else
+		LOG("warn.store.behind", log_str("user", s->spool->user), log_u64("modseq", records[n - 1].modseq));
+	/* It has happened, and whoever can next write the index will find it: a NO would have it repeated. */
+	return r;
 }
 
 enum store_result

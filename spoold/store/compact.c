@@ -26,6 +26,7 @@
 #define STAGE_BYTES	(1024 * 1024)
 #define PIECE_BYTES	(256 * 1024)
 
+enum standing { LIVE, DEAD, UNKNOWN };	/* of a body */
 enum outcome { COMPACTED, NOT_WORTH_IT, IS_DAMAGED, FAILED };
 
 struct writer {
@@ -36,7 +37,7 @@ struct writer {
 	uint64_t	 at;		/* where stage begins in the file */
 	struct segment_head head;	/* the new one's */
 	uint64_t	 expected;	/* where the next record of the old segment must begin */
-	uint64_t	 other_bytes;	/* of the new one: all but bodies */
+	uint64_t	 other_bytes;	/* of the new one: all but live bodies */
 };
 
 /* ---- what is to be done ---- */
@@ -69,15 +70,6 @@ count_live(struct store *s, struct use *u)
 	}
 	iter_end(&it);
 	return index_end(&s->ix);
-}
-
-static bool
-is_live(struct store *s, uint64_t modseq)
-{
-	struct ix_key k = key_body(modseq);
-	struct ix_body b;
-
-	return index_get_fixed(&s->ix, &k, &b, sizeof(b)) && b.refs > 0;
 }
 
 static enum store_result
@@ -161,25 +153,33 @@ copy_body(struct writer *w, const struct scan *scan, const struct record *old, s
 	return crc == old->body_crc;
 }
 
-/* An index that cannot be asked keeps everything. */
-static bool
-is_kept(struct store *s, const struct record *r)
+/*
+ * Only what the index knows to be of no message is dead. What it knows nothing of could not be read when it was made; and an
+ * index that cannot be asked says nothing.
+ */
+static enum standing
+standing_of(struct store *s, const struct record *r)
 {
-	bool live;
+	struct ix_key k = key_body(r->modseq);
+	enum standing is = UNKNOWN;
+	struct ix_body b;
 
-	if ((r->type != RECORD_MESSAGE && r->type != RECORD_BODY) || store_read_begin(s) != STORE_OK)
-		return true;
-	live = is_live(s, r->modseq);
-	return index_end(&s->ix) != STORE_OK || live;
+	if (r->type != RECORD_MESSAGE && r->type != RECORD_BODY)
+		return LIVE;
+	if (store_read_begin(s) != STORE_OK)
+		return UNKNOWN;
+	if (index_get_fixed(&s->ix, &k, &b, sizeof(b)))
+		is = b.refs > 0 ? LIVE : DEAD;
+	return index_end(&s->ix) == STORE_OK ? is : UNKNOWN;
 }
 
 static bool
 copy_record(struct writer *w, const struct scan *scan, const struct record *old)
 {
 	struct record r = *old;
-	bool kept = is_kept(w->s, old);
+	enum standing is = standing_of(w->s, old);
 
-	if (!kept) {
+	if (is == DEAD) {
 		r.type = old->type == RECORD_MESSAGE ? RECORD_HUSK_MESSAGE : RECORD_HUSK_BODY;
 		r.body_bytes = 0;
 	}
@@ -187,10 +187,11 @@ copy_record(struct writer *w, const struct scan *scan, const struct record *old)
 	record_pack_head(&w->stage, &r, w->head.salt);
 	r.body_crc = w->head.salt;
 	/* Read also where it goes: a husk says that the body was whole (body_stands). */
-	if (old->body_bytes > 0 && !copy_body(w, scan, old, &r, kept))
+	if (old->body_bytes > 0 && !copy_body(w, scan, old, &r, is != DEAD))
 		return false;
 	record_pack_trailer(&w->stage, &r, w->head.salt);
-	w->other_bytes += record_bytes(&r) - r.body_bytes;
+	/* No more is to be had of what is not known; else it would be tried each night. */
+	w->other_bytes += record_bytes(&r) - (is == LIVE ? r.body_bytes : 0);
 	errno = ENOMEM;
 	return pack_ok(&w->stage) && (w->stage.n < STAGE_BYTES || stage_flush(w) == 0);
 }
@@ -205,7 +206,7 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t 
 	struct scan scan;
 	enum outcome out = COMPACTED;
 
-	got = scan_begin(&scan, spool->dir_fd, spool->user, n, 0, false);
+	got = scan_begin(&scan, spool->dir_fd, spool->user, n, 0, 0, false);
 	w->expected = scan.at;
 	if (got == SCAN_RECORD && (scan.head.salt != old->salt || scan.at != old->bytes))
 		out = FAILED;	/* not the file we looked at */
@@ -344,7 +345,7 @@ count_other(struct store *s, uint32_t n, const struct segment_head *head)
 	struct record r;
 	struct scan scan;
 
-	got = scan_begin(&scan, s->spool->dir_fd, s->spool->user, n, 0, false);
+	got = scan_begin(&scan, s->spool->dir_fd, s->spool->user, n, 0, 0, false);
 	while (got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD && scan.head.number == n)
 		bytes += record_bytes(&r) - r.body_bytes;
 	scan_end(&scan);

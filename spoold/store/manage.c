@@ -59,7 +59,8 @@ store_mbox_create(struct store *s, struct slice inside, enum special_use use, un
 	make_id(rec.mailbox);
 	memcpy(id_out, rec.mailbox, RECORD_ID_BYTES);
 	rec.extra = buf_slice(&extra);
-	r = change_end(s, &rec, 1, NULL, true);
+	if ((r = change_end(s, &rec, 1, NULL, true)) != STORE_OK)
+		undo_create(s, rec.mailbox);
 	buf_free(&extra);
 	return r;
 }
@@ -184,22 +185,13 @@ rename_inbox(struct store *s, struct slice to)
 }
 
 enum store_result
-store_mbox_rename(struct store *s, struct slice from, struct slice to)
+mbox_rename_tree(struct store *s, struct slice from, struct slice to, bool wait)
 {
 	struct record rec = {.type = RECORD_RENAME, .date_ms = now_ms()};
 	struct buf pairs, extra;
 	enum store_result r;
 	uint32_t n = 0;
 
-	if (from.n == 0 || from.n > MBOXNAME_MAX_BYTES)
-		return STORE_NOMBOX;
-	if (to.n == 0 || to.n > MBOXNAME_MAX_BYTES)
-		return STORE_LIMIT;
-	if (is_inbox(s, from))
-		return rename_inbox(s, to);
-	/* Into itself or below itself there is no end of names. */
-	if (slice_is(from, to) || (to.n > from.n && to.p[from.n] == '.' && memcmp(to.p, from.p, from.n) == 0))
-		return STORE_EXISTS;
 	if ((r = change_begin(s)) != STORE_OK)
 		return r;
 	pairs = buf_make(RECORD_EXTRA_MAX_BYTES - sizeof(n));
@@ -210,8 +202,28 @@ store_mbox_rename(struct store *s, struct slice from, struct slice to)
 	pack_u32(&extra, n);
 	pack_bytes(&extra, pairs.p, pairs.n);
 	rec.extra = buf_slice(&extra);
-	r = r == STORE_OK ? change_end(s, &rec, 1, NULL, true) : change_drop(s, r);
+	r = r == STORE_OK ? change_end(s, &rec, 1, NULL, wait) : change_drop(s, r);
 	buf_free(&pairs);
 	buf_free(&extra);
+	return r;
+}
+
+enum store_result
+store_mbox_rename(struct store *s, struct slice from, struct slice to)
+{
+	enum store_result r;
+
+	if (from.n == 0 || from.n > MBOXNAME_MAX_BYTES)
+		return STORE_NOMBOX;
+	if (to.n == 0 || to.n > MBOXNAME_MAX_BYTES)
+		return STORE_LIMIT;
+	if (is_inbox(s, from))
+		return rename_inbox(s, to);
+	/* Into itself or below itself there is no end of names. */
+	if (slice_is(from, to) || (to.n > from.n && to.p[from.n] == '.' && memcmp(to.p, from.p, from.n) == 0))
+		return STORE_EXISTS;
+	s->is_in_log = false;
+	if ((r = mbox_rename_tree(s, from, to, true)) != STORE_OK)
+		undo_rename(s, from, to);
 	return r;
 }

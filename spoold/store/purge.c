@@ -32,21 +32,19 @@ cache_drop(struct index *ix, uint64_t body_modseq)
 	iter_end(&it);
 }
 
+/* The entry stays, with refs 0, until compaction: only what is known to be of nobody becomes a husk. */
 static void
 body_release(struct index *ix, uint64_t modseq)
 {
 	struct ix_key k = key_body(modseq);
 	struct ix_body b;
 
-	if (!index_get_fixed(ix, &k, &b, sizeof(b)))
+	if (!index_get_fixed(ix, &k, &b, sizeof(b)) || b.refs == 0)
 		return;
-	if (b.refs > 1) {
-		b.refs--;
-		index_put(ix, &k, &b, sizeof(b));
-		return;
-	}
-	index_delete(ix, &k);
-	cache_drop(ix, modseq);
+	b.refs--;
+	index_put(ix, &k, &b, sizeof(b));
+	if (b.refs == 0)
+		cache_drop(ix, modseq);
 }
 
 static void

@@ -33,7 +33,7 @@ index_remap_segment(struct index *ix, uint32_t segment)
 {
 	struct record r;
 	struct scan scan;
-	enum scan_got got = scan_begin(&scan, ix->spool->dir_fd, ix->spool->user, segment, 0, false);
+	enum scan_got got = scan_begin(&scan, ix->spool->dir_fd, ix->spool->user, segment, 0, 0, false);
 
 	while (got == SCAN_RECORD && ix->rc == 0 && (got = scan_next(&scan, &r)) == SCAN_RECORD && scan.head.number == segment)
 		remap(ix, &scan, &r);

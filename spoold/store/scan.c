@@ -70,16 +70,30 @@ open_segment(struct scan *s, uint32_t number)
 	return SCAN_RECORD;
 }
 
-enum scan_got
-scan_begin(struct scan *s, int dir_fd, const char *user, uint32_t segment, uint64_t at, bool with_bodies)
+/* The segment of that number, or the next after it that can be opened: one that is lost must not hide those behind it. */
+static enum scan_got
+open_from(struct scan *s, uint32_t number)
 {
 	enum scan_got got;
 
-	*s = (struct scan){.dir_fd = dir_fd, .user = user, .with_bodies = with_bodies, .fd = -1};
+	while ((got = open_segment(s, number)) == SCAN_ERROR && (errno == ENOENT || errno == EBADMSG) && number < s->last) {
+		LOG("warn.store.missing", log_str("user", s->user), log_u64("segment", number),
+		    log_str("why", errno == ENOENT ? "not there" : "head and end are damaged"));
+		number++;
+	}
+	return got;
+}
+
+enum scan_got
+scan_begin(struct scan *s, int dir_fd, const char *user, uint32_t segment, uint64_t at, uint32_t last, bool with_bodies)
+{
+	enum scan_got got;
+
+	*s = (struct scan){.dir_fd = dir_fd, .user = user, .last = last, .with_bodies = with_bodies, .fd = -1};
 	s->win = buf_make(RECORD_HEADER_BYTES + RECORD_EXTRA_MAX_BYTES);
 	s->extra = buf_make(RECORD_EXTRA_MAX_BYTES);
-	got = open_segment(s, segment);
-	if (got == SCAN_RECORD && at > s->at)
+	got = open_from(s, segment);
+	if (got == SCAN_RECORD && s->head.number == segment && at > s->at)
 		s->at = at;
 	return got;
 }
@@ -215,7 +229,7 @@ advance(struct scan *s)
 
 	/* In this order: once the next segment is there, nobody appends to this one. */
 	segment_name(s->head.number + 1, name);
-	is_sealed = faccessat(s->dir_fd, name, F_OK, 0) == 0;
+	is_sealed = faccessat(s->dir_fd, name, F_OK, 0) == 0 || s->head.number < s->last;
 	if (fstat(s->fd, &st) != 0)
 		return SCAN_ERROR;
 	if ((uint64_t)st.st_size != s->size) {
@@ -229,7 +243,7 @@ advance(struct scan *s)
 	if (s->at < s->size)
 		LOG("warn.store.damaged", log_str("user", s->user), log_u64("segment", s->head.number),
 		    log_u64("offset", s->at), log_u64("bytes", s->size - s->at));
-	return open_segment(s, s->head.number + 1);
+	return open_from(s, s->head.number + 1);
 }
 
 enum scan_got

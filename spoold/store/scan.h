@@ -10,6 +10,7 @@
 struct scan {
 	int		 dir_fd;	/* borrowed */
 	const char	*user;		/* for the log; borrowed */
+	uint32_t	 last;		/* a segment known to be there */
 	bool		 with_bodies;	/* checks bodies too: scan_next says body_is_bad */
 	int		 fd;		/* of the segment; owned */
 	struct segment_head head;
@@ -26,8 +27,13 @@ struct scan {
 
 enum scan_got { SCAN_RECORD, SCAN_END, SCAN_ERROR };
 
-/* at 0: the segment's first record. Heads are never given. SCAN_RECORD, or SCAN_ERROR with errno ENOENT: no such segment. */
-enum scan_got	scan_begin(struct scan *, int dir_fd, const char *user, uint32_t segment, uint64_t at, bool with_bodies);
+/*
+ * at 0: the segment's first record. Heads are never given. Segments before last that are not there, or whose numbers and salt
+ * cannot be read any more, are passed over (warn.store.missing), the first too; last 0: none is. SCAN_RECORD, or SCAN_ERROR
+ * with errno: ENOENT, no such segment.
+ */
+enum scan_got	scan_begin(struct scan *, int dir_fd, const char *user, uint32_t segment, uint64_t at, uint32_t last,
+		    bool with_bodies);
 /*
  * The next good record; its extra is valid until the next call. Damaged ones are passed over (and
  * logged: warn.store.damaged). SCAN_END: nothing more yet; may be called again. SCAN_ERROR: errno.

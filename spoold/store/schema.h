@@ -26,7 +26,7 @@
 
 #include "store/store.h"
 
-#define SCHEMA_VERSION	4
+#define SCHEMA_VERSION	5
 #define IX_KEY_MAX	500	/* LMDB takes 511 */
 #define IX_NAME_MAX	480	/* a longer name is its first bytes and a hash */
 #define IX_NAME_PLAIN	440
@@ -79,7 +79,7 @@ struct ix_body {
 	unsigned char	guid[RECORD_ID_BYTES];
 	uint32_t	segment, generation, crc;
 	uint32_t	num, uid;	/* where a RECORD_MESSAGE put itself; 0: it did not */
-	uint32_t	refs;		/* messages that have it, expunged ones until they are purged */
+	uint32_t	refs;		/* messages that have it, expunged ones until they are purged; 0: none, now and ever */
 };
 static_assert(sizeof(struct ix_body) == 56, "no padding");
 

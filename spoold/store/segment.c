@@ -121,9 +121,11 @@ segment_read(int fd, uint32_t number, struct segment_head *out)
 
 	if (got < 0)
 		return -1;
-	if (parse_first((struct slice){first, (size_t)got}, out))
-		return 0;
-	return recover(fd, number, out);
+	if (!parse_first((struct slice){first, (size_t)got}, out))
+		return recover(fd, number, out);
+	/* A file copied to another's name. */
+	errno = EBADMSG;
+	return out->number == number ? 0 : -1;
 }
 
 int

@@ -29,7 +29,7 @@ void	segment_name(uint32_t number, char out[SEGMENT_NAME_BYTES]);
 int64_t	segment_highest(int dir_fd);
 /*
  * Reads the head from an open segment of that number; out of its last record where the head itself is
- * damaged. 0, or -1 with errno (EBADMSG: both are).
+ * damaged. 0, or -1 with errno (EBADMSG: both are, or it is of another number).
  */
 int	segment_read(int fd, uint32_t number, struct segment_head *out);
 /* Writes a head with a new salt, and a new log_id where that is 0, at the start of an empty file, and syncs it. 0, or -1 with errno. */

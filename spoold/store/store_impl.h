@@ -25,6 +25,7 @@ struct store {
 	unsigned	 refs;
 	uint64_t	 used;
 	struct untold	 untold;
+	bool		 is_in_log;	/* the records of the last change_end were appended, whatever it said */
 	bool		 is_behind;	/* the last read that wanted to be current was not */
 	int64_t		 busy_until_ms;	/* till then whoever is in a long change is not waited for */
 };
@@ -58,6 +59,18 @@ enum store_result change_drop(struct store *, enum store_result);
  */
 enum store_result link_messages(struct store *, const struct mbox *from, const struct uid_set *, const unsigned char *to,
 		    struct extra_link *l, bool move, struct arena *, struct copied **pairs_out, size_t *n_out);
+
+/*
+ * undo.c: what a failed commit left in the log, as not to be there twice when the client repeats the command: expunged,
+ * removed, renamed back, by records of their own that are not waited for. Called when change_end failed; without is_in_log
+ * they do nothing. Where it cannot be done (warn.store.undo) or others have made use of it meanwhile, it stays.
+ */
+void		 undo_messages(struct store *, const unsigned char *mailbox, uint32_t first_uid, uint32_t n);
+void		 undo_create(struct store *, const unsigned char *mailbox);
+void		 undo_rename(struct store *, struct slice from, struct slice to);
+
+/* manage.c: the mailbox from and all below it. */
+enum store_result mbox_rename_tree(struct store *, struct slice from, struct slice to, bool wait);
 
 /* view.c: a message as the view shows it, but for seq and is_expunged. False: the index fails (rc). */
 bool		msg_fill(struct store *, const struct view *, uint32_t uid, const struct ix_msg *, struct msg_info *out);

@@ -46,7 +46,7 @@ scan_tail(struct spool *s, uint32_t segment, uint64_t at, bool with_bodies, stru
 {
 	struct record r;
 	struct scan scan;
-	enum scan_got got = scan_begin(&scan, s->dir_fd, s->user, segment, at, with_bodies);
+	enum scan_got got = scan_begin(&scan, s->dir_fd, s->user, segment, at, s->head.number, with_bodies);
 
 	if (got == SCAN_RECORD) {
 		raise_numbers(n, scan.head.numbers.epoch, scan.head.numbers.next_uid, scan.head.numbers.next_modseq);

@@ -418,6 +418,58 @@ test_damaged(void **state)
 	fx_free(&f);
 }
 
+/* Flips one byte of the log's second segment, or flips it back. */
+static void
+flip(struct fixture *f, uint64_t at)
+{
+	int fd = open(fx_path(f, f->active, "log.000002"), O_RDWR | O_CLOEXEC);
+	char byte;
+
+	assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+	close(fd);
+}
+
+/* A header that could not be read when the index was made can be read again, on a disk put back: its message is not purged. */
+static void
+test_readable_again(void **state)
+{
+	static struct msg_info msgs[STORE_BATCH_MSGS];
+	struct store_compacted done;
+	struct fixture f;
+	struct boxes b;
+	struct store *s;
+	struct view v;
+	uint32_t live;
+	uint64_t n, at;
+	size_t nmsgs, i = 0;
+
+	(void)state;
+	seed = 9;
+	s = make_history(&f, &b, 300);
+	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	live = check_bodies(s, b.inbox) + check_bodies(s, b.archive);
+	assert_int_equal(view_open(s, b.inbox, false, &v), STORE_OK);
+	assert_int_equal(view_range(s, &v, 1, UINT32_MAX, msgs, STORE_BATCH_MSGS, &nmsgs), STORE_OK);
+	while (i < nmsgs && (msgs[i].body.segment != 2 || msgs[i].guid[0] != 2))
+		i++;
+	assert_true(i < nmsgs);
+	at = msgs[i].body.offset - 1;
+	flip(&f, at);
+	s = reopened(&f, s, true);
+	assert_true(check_bodies(s, b.inbox) + check_bodies(s, b.archive) < live);
+	flip(&f, at);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_true(done.segments > 1 && done.damaged == 0);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_int_equal(done.segments, 0);
+	s = reopened(&f, s, true);
+	assert_int_equal(check_bodies(s, b.inbox) + check_bodies(s, b.archive), live);
+	store_close(s);
+	fx_free(&f);
+}
+
 /* ---- death and failure at every call ---- */
 
 static void
@@ -524,6 +576,7 @@ main(void)
 		cmocka_unit_test(test_open_view),
 		cmocka_unit_test(test_waste),
 		cmocka_unit_test(test_damaged),
+		cmocka_unit_test(test_readable_again),
 		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_failing),
 	};

@@ -1,0 +1,204 @@
+/*
+ * A segment of the log that is lost, or damaged at both ends: what it held cannot be read, all else can, keeps its UIDs and
+ * order, takes deliveries, and is there again in full when the segment is put back.
+ */
+#include "store_fixture.h"
+
+#define MESSAGES	40
+#define LOST	"log.000002"
+
+/* Live messages; how many of them can be read. */
+static uint32_t
+readable(struct store *s, const unsigned char *id, uint32_t *live_out, uint32_t *last_uid_out)
+{
+	static struct msg_info msgs[STORE_BATCH_MSGS];
+	uint32_t good = 0, last = 0;
+	struct view v;
+	size_t n;
+
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	assert_int_equal(view_range(s, &v, 1, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n), STORE_OK);
+	for (size_t i = 0; i < n; i++) {
+		uint64_t at;
+		int fd;
+		enum store_result r = store_body_open(s, &msgs[i], &fd, &at);
+
+		assert_true(r == STORE_OK || r == STORE_DAMAGED);
+		assert_true(msgs[i].uid > last);
+		last = msgs[i].uid;
+		if (r != STORE_OK)
+			continue;
+		good++;
+		close(fd);
+	}
+	*live_out = (uint32_t)n;
+	*last_uid_out = last;
+	return good;
+}
+
+static struct store *
+again(struct fixture *f, struct store *s, bool without_index)
+{
+	store_close(s);
+	store_drop_cached();
+	if (without_index) {
+		unlink(fx_path(f, f->active, "checkpoint"));
+		fx_remove_index(f);
+	}
+	return fx_open(f);
+}
+
+enum way { GONE, DAMAGED, COPIED };
+
+static void
+lose(struct fixture *f, enum way way)
+{
+	char command[2 * PATH_MAX + 16], third[PATH_MAX];
+	char from[PATH_MAX], to[PATH_MAX];
+	static const char garbage[8192];
+	int fd;
+
+	snprintf(from, sizeof(from), "%s", fx_path(f, f->active, LOST));
+	snprintf(to, sizeof(to), "%s/kept", f->dir);
+	assert_int_equal(rename(from, to), 0);
+	if (way == COPIED) {
+		snprintf(third, sizeof(third), "%s", fx_path(f, f->active, "log.000003"));
+		snprintf(command, sizeof(command), "cp %s %s", third, from);
+		assert_int_equal(system(command), 0);
+	}
+	if (way != DAMAGED)
+		return;
+	fd = open(from, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, garbage, sizeof(garbage)), sizeof(garbage));
+	close(fd);
+}
+
+static void
+put_back(struct fixture *f)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+
+	snprintf(to, sizeof(to), "%s", fx_path(f, f->active, LOST));
+	snprintf(from, sizeof(from), "%s/kept", f->dir);
+	assert_int_equal(rename(from, to), 0);
+}
+
+static void
+lost_segment(enum way way)
+{
+	uint32_t live, good, last, highest;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s;
+
+	fx_make(&f);
+	f.host.segment_max_bytes = 16 * 1024;
+	s = fx_alice(&f, id);
+	for (int i = 0; i < MESSAGES; i++)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(readable(s, id, &live, &highest), MESSAGES);
+	assert_true(s->spool->head.number > 4);
+	store_close(s);
+	store_drop_cached();
+	lose(&f, way);
+
+	/* The index knows them all. */
+	s = fx_open(&f);
+	good = readable(s, id, &live, &last);
+	assert_true(live == MESSAGES && good < MESSAGES && good > MESSAGES / 2);
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(readable(s, id, &live, &last), good + 1);
+	assert_true(live == MESSAGES + 1 && last == highest + 1);
+
+	/* From the log alone: what can be read is all there is, under its UIDs. */
+	s = again(&f, s, true);
+	assert_int_equal(readable(s, id, &live, &last), good + 1);
+	assert_true(live == good + 1 && last == highest + 1);
+
+	/* After a crash too: the fence passes over the hole. */
+	store_close(s);
+	store_drop_cached();
+	f.host.epoch++;
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	s = fx_open(&f);
+	assert_int_equal(readable(s, id, &live, &last), good + 2);
+	assert_true(last > highest + 65536);
+
+	/* Put back and made anew, it is whole. */
+	store_close(s);
+	store_drop_cached();
+	put_back(&f);
+	s = fx_open(&f);
+	s = again(&f, s, true);
+	assert_int_equal(readable(s, id, &live, &last), MESSAGES + 2);
+	assert_int_equal(live, MESSAGES + 2);
+	store_close(s);
+	fx_free(&f);
+}
+
+static void
+test_lost(void **state)
+{
+	(void)state;
+	lost_segment(GONE);
+}
+
+static void
+test_damaged_at_both_ends(void **state)
+{
+	(void)state;
+	lost_segment(DAMAGED);
+}
+
+static void
+test_another_in_its_place(void **state)
+{
+	(void)state;
+	lost_segment(COPIED);
+}
+
+/* What names the log is in the first: without it reading is refused, mail is still taken. */
+static void
+test_first(void **state)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+	uint32_t live, last;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s;
+
+	(void)state;
+	fx_make(&f);
+	f.host.segment_max_bytes = 16 * 1024;
+	s = fx_alice(&f, id);
+	for (int i = 0; i < MESSAGES; i++)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	store_close(s);
+	store_drop_cached();
+	snprintf(from, sizeof(from), "%s", fx_path(&f, f.active, "log.000001"));
+	snprintf(to, sizeof(to), "%s/kept", f.dir);
+	assert_int_equal(rename(from, to), 0);
+	s = NULL;
+	assert_int_equal(store_open(&f.host, ALICE, &s), LOOKUP_TEMP);
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	store_drop_cached();
+	assert_int_equal(rename(to, from), 0);
+	s = fx_open(&f);
+	assert_int_equal(readable(s, id, &live, &last), MESSAGES + 1);
+	store_close(s);
+	fx_free(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lost),
+		cmocka_unit_test(test_damaged_at_both_ends),
+		cmocka_unit_test(test_another_in_its_place),
+		cmocka_unit_test(test_first),
+	};
+
+	cmocka_set_test_filter(getenv("ONLY"));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

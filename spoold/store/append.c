@@ -118,7 +118,6 @@ store_append(struct store *s, const unsigned char *mailbox, const struct append_
 			r = check_room(s, msgs, n, &names);
 		if (r == STORE_OK) {
 			*uidvalidity_out = m.v.uidvalidity;
-			s->is_in_log = false;
 			r = append_records(s, mailbox, msgs, n, entries, &names, uid_out);
 			if (r != STORE_OK)
 				undo_messages(s, mailbox, uid_out[0], (uint32_t)n);

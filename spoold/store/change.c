@@ -143,6 +143,7 @@ change_prepare(struct store *s)
 {
 	enum store_result r;
 
+	s->is_in_log = false;
 	if ((r = reopen(s)) != STORE_OK || (r = index_begin(&s->ix, true)) != STORE_OK)
 		return r;
 	s->ix.keeps_turn = true;
@@ -209,7 +210,6 @@ change_end(struct store *s, struct record *records, size_t n, const struct body_
 	enum store_result r, applied;
 	int log_fd;
 
-	s->is_in_log = false;
 	if (s->ix.rc != 0)
 		return change_drop(s, STORE_TEMP);
 	if (n == 0)

@@ -386,7 +386,7 @@ compact_one(struct store *s, const struct store_pace *pace, uint32_t n, uint64_t
 	uint64_t bytes = segment_bytes(s->spool, n, &head), now_bytes;
 	enum store_result r;
 	struct ix_waste w;
-	bool worth;
+	bool worth, full;
 
 	if (bytes == 0)
 		return STORE_OK;	/* not there, or its head is damaged */
@@ -411,8 +411,9 @@ compact_one(struct store *s, const struct store_pace *pace, uint32_t n, uint64_t
 	case FAILED:
 		break;
 	}
+	full = errno == ENOSPC || errno == EDQUOT;
 	LOG("warn.compact.failed", log_str("user", s->spool->user), log_u64("segment", n), log_str("why", strerror(errno)));
-	return errno == ENOSPC || errno == EDQUOT ? STORE_FULL : STORE_TEMP;
+	return full ? STORE_FULL : STORE_TEMP;
 }
 
 /*
@@ -451,7 +452,10 @@ store_compact(struct store *s, const struct store_pace *pace, unsigned waste_per
 		return STORE_OK;
 	if ((r = mark_forward(s, pace, &before)) != STORE_OK)
 		return r;
-	u.live = (uint64_t *)(void *)buf_room(&mem, ((size_t)u.n + 1) * sizeof(*u.live));
+	if ((u.live = (uint64_t *)(void *)buf_room(&mem, ((size_t)u.n + 1) * sizeof(*u.live))) == NULL) {
+		buf_free(&mem);
+		return STORE_TEMP;
+	}
 	memset(u.live, 0, ((size_t)u.n + 1) * sizeof(*u.live));
 	r = count_live(s, &u);
 	for (uint32_t n = 1; n < before && n <= u.n && r == STORE_OK; n++)

@@ -196,7 +196,6 @@ store_copy(struct store *s, const unsigned char *from, const struct uid_set *uid
 	if ((r = find_mbox(s, from, &source)) != STORE_OK || (r = find_mbox(s, to, &target)) != STORE_OK)
 		return change_drop(s, r);
 	*uidvalidity_out = target.v.uidvalidity;
-	s->is_in_log = false;
 	r = link_messages(s, &source, uids, to, &l, move, a, pairs_out, n_out);
 	/* A move stays: its messages are in one place only, and to take them from there would be worse. */
 	if (r != STORE_OK && !move && *n_out > 0)

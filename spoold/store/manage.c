@@ -222,7 +222,6 @@ store_mbox_rename(struct store *s, struct slice from, struct slice to)
 	/* Into itself or below itself there is no end of names. */
 	if (slice_is(from, to) || (to.n > from.n && to.p[from.n] == '.' && memcmp(to.p, from.p, from.n) == 0))
 		return STORE_EXISTS;
-	s->is_in_log = false;
 	if ((r = mbox_rename_tree(s, from, to, true)) != STORE_OK)
 		undo_rename(s, from, to);
 	return r;

@@ -25,7 +25,7 @@ struct store {
 	unsigned	 refs;
 	uint64_t	 used;
 	struct untold	 untold;
-	bool		 is_in_log;	/* the records of the last change_end were appended, whatever it said */
+	bool		 is_in_log;	/* the last change was appended, whatever change_end said */
 	bool		 is_behind;	/* the last read that wanted to be current was not */
 	int64_t		 busy_until_ms;	/* till then whoever is in a long change is not waited for */
 };

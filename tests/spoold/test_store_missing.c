@@ -53,7 +53,7 @@ enum way { GONE, DAMAGED, COPIED };
 static void
 lose(struct fixture *f, enum way way)
 {
-	char command[2 * PATH_MAX + 16], third[PATH_MAX];
+	char command[2 * PATH_MAX + 16], first[PATH_MAX];
 	char from[PATH_MAX], to[PATH_MAX];
 	static const char garbage[8192];
 	int fd;
@@ -62,8 +62,8 @@ lose(struct fixture *f, enum way way)
 	snprintf(to, sizeof(to), "%s/kept", f->dir);
 	assert_int_equal(rename(from, to), 0);
 	if (way == COPIED) {
-		snprintf(third, sizeof(third), "%s", fx_path(f, f->active, "log.000003"));
-		snprintf(command, sizeof(command), "cp %s %s", third, from);
+		snprintf(first, sizeof(first), "%s", fx_path(f, f->active, "log.000001"));
+		snprintf(command, sizeof(command), "cp %s %s", first, from);
 		assert_int_equal(system(command), 0);
 	}
 	if (way != DAMAGED)

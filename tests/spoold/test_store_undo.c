@@ -205,6 +205,8 @@ test_index_cannot_be_written(void **state)
 			acknowledged += 2;
 	assert_int_not_equal(r, STORE_OK);
 	assert_true(acknowledged > 20);
+	/* What is refused is so before it is in the log. */
+	assert_false(s->is_in_log);
 	store_close(s);
 	store_drop_cached();
 	f.host.map_bytes = 1ULL << 30;

@@ -119,6 +119,49 @@ work_on(struct upkeep *u, struct store *s)
 	return r;
 }
 
+/* ---- checkpoints that are due ---- */
+
+static void
+due_add(struct upkeep *u, struct slice user)
+{
+	if (!user_is_valid(user) || u->ndue == UPKEEP_DUE_MAX)
+		return;
+	for (size_t i = 0; i < u->ndue; i++)
+		if (slice_is(slice_of(u->due[i]), user))
+			return;
+	if ((u->due[u->ndue] = strndup(user.p, user.n)) == NULL)
+		DIE(EXIT_TEMP, "fatal.memory", log_u64("bytes", user.n));
+	u->ndue++;
+}
+
+static void
+take_due(struct upkeep *u)
+{
+	char name[USER_MAX_BYTES + 1];
+	ssize_t n;
+
+	while ((n = recv(u->site->due_recv_fd, name, sizeof(name), MSG_DONTWAIT)) > 0)
+		due_add(u, (struct slice){name, (size_t)n});
+}
+
+static void
+work_off_due(struct upkeep *u)
+{
+	for (size_t i = 0; i < u->ndue; i++) {
+		struct store *s;
+
+		if (!is_over(u) && store_open(&u->host, slice_of(u->due[i]), &s) == FOUND) {
+			(void)store_checkpoint(s, &u->pace, false);
+			store_close(s);
+			store_drop_cached();
+		}
+		free(u->due[i]);
+	}
+	u->ndue = 0;
+}
+
+/* ---- users ---- */
+
 static bool
 on_user(void *arg, struct slice user)
 {
@@ -144,6 +187,9 @@ on_user(void *arg, struct slice user)
 		LOG("upkeep.failed", log_slice("user", user), log_str("why", r == STORE_FULL ? "full" : "see the lines before"));
 	}
 	store_drop_cached();	/* the next one is another's */
+	/* An order for all users takes hours: sessions do not wait so long for their checkpoints. */
+	take_due(u);
+	work_off_due(u);
 	return !u->end.is_cut;
 }
 
@@ -226,47 +272,6 @@ take_order(struct upkeep *u)
 	if (u->client >= 0)
 		close(u->client);
 	u->client = -1;
-}
-
-/* ---- checkpoints that are due ---- */
-
-static void
-due_add(struct upkeep *u, struct slice user)
-{
-	if (!user_is_valid(user) || u->ndue == UPKEEP_DUE_MAX)
-		return;
-	for (size_t i = 0; i < u->ndue; i++)
-		if (slice_is(slice_of(u->due[i]), user))
-			return;
-	if ((u->due[u->ndue] = strndup(user.p, user.n)) == NULL)
-		DIE(EXIT_TEMP, "fatal.memory", log_u64("bytes", user.n));
-	u->ndue++;
-}
-
-static void
-take_due(struct upkeep *u)
-{
-	char name[USER_MAX_BYTES + 1];
-	ssize_t n;
-
-	while ((n = recv(u->site->due_recv_fd, name, sizeof(name), MSG_DONTWAIT)) > 0)
-		due_add(u, (struct slice){name, (size_t)n});
-}
-
-static void
-work_off_due(struct upkeep *u)
-{
-	for (size_t i = 0; i < u->ndue; i++) {
-		struct store *s;
-
-		if (!is_over(u) && store_open(&u->host, slice_of(u->due[i]), &s) == FOUND) {
-			(void)store_checkpoint(s, &u->pace, false);
-			store_close(s);
-			store_drop_cached();
-		}
-		free(u->due[i]);
-	}
-	u->ndue = 0;
 }
 
 void

@@ -2,6 +2,7 @@
  * Purge and compaction: what an index made from the compacted log holds is what it held before, every body
  * is read as it was sent, sessions go on, and a process that dies or fails at any call of it has done no harm.
  */
+#include <signal.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -470,6 +471,52 @@ test_readable_again(void **state)
 	fx_free(&f);
 }
 
+static bool
+stop_at_once(void *arg, uint64_t done, uint64_t total)
+{
+	(void)done;
+	(void)total;
+	++*(int *)arg;
+	return false;
+}
+
+/* A checkpoint that is cut short leaves the old one, is no fault, and is due as before. */
+static void
+test_checkpoint_cut(void **state)
+{
+	struct checkpoint_mark mark;
+	int asked = 0;
+	struct store_pace pace = {.step = stop_at_once, .arg = &asked};
+	uint64_t records;
+	struct fixture f;
+	unsigned char id[RECORD_ID_BYTES];
+	struct store *s;
+
+	(void)state;
+	fx_make(&f);
+	f.host.commit = no_sync;
+	s = fx_alice(&f, id);
+	fx_deliver_n(&f, 20000);
+	assert_int_equal(store_current_begin(s), STORE_OK);
+	assert_int_equal(index_end(&s->ix), STORE_OK);
+	fx_deliver_n(&f, 100);
+	assert_int_equal(store_current_begin(s), STORE_OK);
+	records = s->ix.meta.replay_records;
+	assert_int_equal(index_end(&s->ix), STORE_OK);
+	assert_true(records > 0);
+	unlink(fx_path(&f, f.active, "checkpoint"));
+	assert_int_equal(store_checkpoint(s, &pace, true), STORE_TEMP);
+	assert_true(asked > 0);
+	assert_int_equal(s->ix.meta.replay_records, records);
+	assert_int_not_equal(checkpoint_read(s->spool->dir_fd, s->spool->user, &mark), FOUND);
+	pace.step = NULL;
+	assert_int_equal(store_checkpoint(s, &pace, true), STORE_OK);
+	assert_int_equal(s->ix.meta.replay_records, 0);
+	assert_int_equal(checkpoint_read(s->spool->dir_fd, s->spool->user, &mark), FOUND);
+	store_close(s);
+	fx_free(&f);
+}
+
 /* ---- death and failure at every call ---- */
 
 static void
@@ -577,10 +624,12 @@ main(void)
 		cmocka_unit_test(test_waste),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_readable_again),
+		cmocka_unit_test(test_checkpoint_cut),
 		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_failing),
 	};
 
+	(void)signal(SIGPIPE, SIG_IGN);	/* as every daemon does */
 	cmocka_set_test_filter(getenv("ONLY"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

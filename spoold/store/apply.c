@@ -109,8 +109,10 @@ link_entries(struct index *ix, const struct record *r, struct extra_link *l, str
 
 		if (!index_get_fixed(ix, &k, &b, sizeof(b))) {
 			/* Purged since, or its own record was damaged: nobody else is renumbered. */
-			if (ix->husks == 0)
+			if (ix->husks == 0) {
 				odd(ix, r, "body");
+				ix->meta.has_holes = 1;
+			}
 			continue;
 		}
 		b.refs++;
@@ -137,6 +139,7 @@ apply_link(struct index *ix, const struct record *r)
 	if (!mbox_load(ix, r->mailbox, &to)) {
 		if (l.create.name.n == 0 || ix->rc != 0) {
 			odd(ix, r, "mailbox");
+			ix->meta.has_holes = 1;
 			return;
 		}
 		mbox_make(ix, r->mailbox, l.create.name, l.create.uidvalidity, l.create.use, r->modseq, &to);

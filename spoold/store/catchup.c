@@ -73,6 +73,8 @@ index_catch_up(struct index *ix, bool *more_out)
 		m->last_epoch = r.epoch;
 		n++;
 	}
+	if (scan.has_passed)
+		m->has_holes = 1;
 	*more_out = got == SCAN_RECORD && !is_at_stop(ix) && (n == CATCH_UP_RECORDS || ix->touched >= CATCH_UP_MSGS);
 	if (got == SCAN_ERROR) {
 		enum store_result bad = fail(ix);

@@ -253,8 +253,10 @@ exchange(struct store *s, uint32_t n, const struct segment_head *old)
 	char name[SEGMENT_NAME_BYTES];
 
 	segment_name(n, name);
+	if (segment_bytes(s->spool, n, &now) == 0)
+		now.salt = ~old->salt;
 	errno = ESTALE;
-	if (segment_bytes(s->spool, n, &now) == 0 || now.salt != old->salt || n >= s->spool->head.number ||
+	if (now.salt != old->salt || n >= s->spool->head.number ||
 	    s->ix.meta.segment <= n)
 		return -1;
 	if (renameat(s->spool->dir_fd, NEW_NAME, s->spool->dir_fd, name) != 0)
@@ -439,6 +441,24 @@ mark_forward(struct store *s, const struct store_pace *pace, uint32_t *before_ou
 	return STORE_OK;
 }
 
+/*
+ * Of a log with a segment missing, and of an index made of such a one, nothing is thrown away: what is not there may name it. The
+ * segment may have been put back since; then the index has to be made anew from the whole log first.
+ */
+static bool
+is_whole(struct store *s)
+{
+	struct segment_head head;
+	uint32_t n = 1;
+
+	while (n <= s->spool->head.number && segment_bytes(s->spool, n, &head) > 0)
+		n++;
+	if (n > s->spool->head.number && !s->ix.meta.has_holes)
+		return true;
+	LOG("warn.compact.damaged", log_str("user", s->spool->user), log_u64("segment", n > s->spool->head.number ? 0 : n));
+	return false;
+}
+
 enum store_result
 store_compact(struct store *s, const struct store_pace *pace, unsigned waste_percent, struct store_compacted *out)
 {
@@ -452,6 +472,11 @@ store_compact(struct store *s, const struct store_pace *pace, unsigned waste_per
 		return STORE_OK;
 	if ((r = mark_forward(s, pace, &before)) != STORE_OK)
 		return r;
+	if (!is_whole(s)) {
+		out->damaged++;
+		buf_free(&mem);
+		return STORE_OK;
+	}
 	if ((u.live = (uint64_t *)(void *)buf_room(&mem, ((size_t)u.n + 1) * sizeof(*u.live))) == NULL) {
 		buf_free(&mem);
 		return STORE_TEMP;

@@ -185,7 +185,7 @@ rename_inbox(struct store *s, struct slice to)
 }
 
 enum store_result
-mbox_rename_tree(struct store *s, struct slice from, struct slice to, bool wait)
+mbox_rename_tree(struct store *s, struct slice from, struct slice to, uint32_t *n_io, bool wait)
 {
 	struct record rec = {.type = RECORD_RENAME, .date_ms = now_ms()};
 	struct buf pairs, extra;
@@ -199,6 +199,9 @@ mbox_rename_tree(struct store *s, struct slice from, struct slice to, bool wait)
 	r = rename_tree(s, from, to, &n, &pairs);
 	if (r == STORE_OK && n == 0)
 		r = STORE_NOMBOX;
+	if (r == STORE_OK && *n_io != 0 && n != *n_io)
+		r = STORE_EXISTS;
+	*n_io = n;
 	pack_u32(&extra, n);
 	pack_bytes(&extra, pairs.p, pairs.n);
 	rec.extra = buf_slice(&extra);
@@ -212,6 +215,7 @@ enum store_result
 store_mbox_rename(struct store *s, struct slice from, struct slice to)
 {
 	enum store_result r;
+	uint32_t n = 0;
 
 	if (from.n == 0 || from.n > MBOXNAME_MAX_BYTES)
 		return STORE_NOMBOX;
@@ -222,7 +226,7 @@ store_mbox_rename(struct store *s, struct slice from, struct slice to)
 	/* Into itself or below itself there is no end of names. */
 	if (slice_is(from, to) || (to.n > from.n && to.p[from.n] == '.' && memcmp(to.p, from.p, from.n) == 0))
 		return STORE_EXISTS;
-	if ((r = mbox_rename_tree(s, from, to, true)) != STORE_OK)
-		undo_rename(s, from, to);
+	if ((r = mbox_rename_tree(s, from, to, &n, true)) != STORE_OK)
+		undo_rename(s, from, to, n);
 	return r;
 }

@@ -79,6 +79,7 @@ open_from(struct scan *s, uint32_t number)
 	while ((got = open_segment(s, number)) == SCAN_ERROR && (errno == ENOENT || errno == EBADMSG) && number < s->last) {
 		LOG("warn.store.missing", log_str("user", s->user), log_u64("segment", number),
 		    log_str("why", errno == ENOENT ? "not there" : "head and end are damaged"));
+		s->has_passed = true;
 		number++;
 	}
 	return got;

@@ -11,6 +11,7 @@ struct scan {
 	int		 dir_fd;	/* borrowed */
 	const char	*user;		/* for the log; borrowed */
 	uint32_t	 last;		/* a segment known to be there */
+	bool		 has_passed;	/* over a segment */
 	bool		 with_bodies;	/* checks bodies too: scan_next says body_is_bad */
 	int		 fd;		/* of the segment; owned */
 	struct segment_head head;

@@ -49,7 +49,8 @@ struct ix_meta {
 	uint32_t	uidvalidity;	/* highest ever */
 	uint32_t	nmailboxes;
 	uint32_t	nkeywords;
-	uint32_t	salt, unused;	/* of the segment's file in which offset is; 0: none yet */
+	uint32_t	salt;		/* of the segment's file in which offset is; 0: none yet */
+	uint32_t	has_holes;	/* something was passed over that others name: refs may be too few. Until all is replayed anew */
 };
 static_assert(sizeof(struct ix_meta) == 88, "no padding");
 

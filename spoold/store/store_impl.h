@@ -67,10 +67,10 @@ enum store_result link_messages(struct store *, const struct mbox *from, const s
  */
 void		 undo_messages(struct store *, const unsigned char *mailbox, uint32_t first_uid, uint32_t n);
 void		 undo_create(struct store *, const unsigned char *mailbox);
-void		 undo_rename(struct store *, struct slice from, struct slice to);
+void		 undo_rename(struct store *, struct slice from, struct slice to, uint32_t n);
 
-/* manage.c: the mailbox from and all below it. */
-enum store_result mbox_rename_tree(struct store *, struct slice from, struct slice to, bool wait);
+/* manage.c: the mailbox from and all below it; how many there are, where not 0 STORE_EXISTS for another number of them. */
+enum store_result mbox_rename_tree(struct store *, struct slice from, struct slice to, uint32_t *n_io, bool wait);
 
 /* view.c: a message as the view shows it, but for seq and is_expunged. False: the index fails (rc). */
 bool		msg_fill(struct store *, const struct view *, uint32_t uid, const struct ix_msg *, struct msg_info *out);

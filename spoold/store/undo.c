@@ -46,8 +46,9 @@ undo_create(struct store *s, const unsigned char *mailbox)
 }
 
 void
-undo_rename(struct store *s, struct slice from, struct slice to)
+undo_rename(struct store *s, struct slice from, struct slice to, uint32_t n)
 {
+	/* Others below the new name are not taken along: then all of it stays. */
 	if (s->is_in_log)
-		say(s, "name", mbox_rename_tree(s, to, from, false));
+		say(s, "name", mbox_rename_tree(s, to, from, &n, false));
 }

@@ -453,12 +453,20 @@ test_readable_again(void **state)
 	live = check_bodies(s, b.inbox) + check_bodies(s, b.archive);
 	assert_int_equal(view_open(s, b.inbox, false, &v), STORE_OK);
 	assert_int_equal(view_range(s, &v, 1, UINT32_MAX, msgs, STORE_BATCH_MSGS, &nmsgs), STORE_OK);
-	while (i < nmsgs && (msgs[i].body.segment != 2 || msgs[i].guid[0] != 2))
-		i++;
-	assert_true(i < nmsgs);
-	at = msgs[i].body.offset - 1;
-	flip(&f, at);
-	s = reopened(&f, s, true);
+	/* One that no COPY names: an index that misses a body which a record names is not compacted by at all. */
+	for (;; i++) {
+		while (i < nmsgs && (msgs[i].body.segment != 2 || msgs[i].guid[0] != 2))
+			i++;
+		assert_true(i < nmsgs);
+		at = msgs[i].body.offset - 1;
+		flip(&f, at);
+		s = reopened(&f, s, true);
+		if (!s->ix.meta.has_holes)
+			break;
+		assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+		assert_true(done.segments == 0 && done.damaged == 1);
+		flip(&f, at);
+	}
 	assert_true(check_bodies(s, b.inbox) + check_bodies(s, b.archive) < live);
 	flip(&f, at);
 	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);

@@ -189,6 +189,56 @@ test_first(void **state)
 	fx_free(&f);
 }
 
+/*
+ * The mailbox was made in the lost segment, its messages are in another: without the first they are of nobody, and must not
+ * be compacted away, neither now nor when the segment is back and the index is still the one made without it.
+ */
+static void
+test_not_compacted(void **state)
+{
+	struct slice text = SLICE("Subject: appended\r\n\r\nx\r\n");
+	struct append_msg one = {.body = {.mem = text, .fd = -1, .bytes = text.n}, .date_ms = 1};
+	struct store_compacted done;
+	uint32_t live, last, uid, uidvalidity, n;
+	struct fixture f;
+	unsigned char id[16], work[16];
+	struct store *s;
+
+	(void)state;
+	fx_make(&f);
+	f.host.segment_max_bytes = 16 * 1024;
+	s = fx_alice(&f, id);
+	while (s->spool->head.number < 2)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(store_mbox_create(s, SLICE("user.alice.work"), USE_NONE, work), STORE_OK);
+	assert_int_equal(s->spool->head.number, 2);
+	while (s->spool->head.number < 3)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	for (n = 0; n < 5; n++)
+		assert_int_equal(store_append(s, work, &one, 1, &uid, &uidvalidity), STORE_OK);
+	while (s->spool->head.number < 5)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	store_close(s);
+	store_drop_cached();
+	lose(&f, GONE);
+	s = fx_open(&f);
+	s = again(&f, s, true);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_true(done.segments == 0 && done.damaged == 1);
+	store_close(s);
+	store_drop_cached();
+	put_back(&f);
+	s = fx_open(&f);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_true(done.segments == 0 && done.damaged == 1);
+	s = again(&f, s, true);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_int_equal(done.damaged, 0);
+	assert_int_equal(readable(s, work, &live, &last), n);
+	store_close(s);
+	fx_free(&f);
+}
+
 int
 main(void)
 {
@@ -197,6 +247,7 @@ main(void)
 		cmocka_unit_test(test_damaged_at_both_ends),
 		cmocka_unit_test(test_another_in_its_place),
 		cmocka_unit_test(test_first),
+		cmocka_unit_test(test_not_compacted),
 	};
 
 	cmocka_set_test_filter(getenv("ONLY"));

@@ -175,6 +175,16 @@ test_rename(void **state)
 	assert_int_equal(store_mbox_by_name(s, WORK, &a, &info), STORE_OK);
 	assert_memory_equal(info.id, work, 16);
 	assert_int_equal(store_mbox_by_name(s, SLICE("user.alice.work.below"), &a, &info), STORE_OK);
+	/* Below the new name there is another already: it must not be taken along, so all of it stays. */
+	answer = 0;
+	assert_int_equal(store_mbox_create(s, SLICE("user.alice.other.mine"), USE_NONE, below), STORE_OK);
+	answer = -1;
+	assert_int_equal(store_mbox_rename(s, WORK, OTHER), STORE_TEMP);
+	assert_int_equal(store_mbox_by_name(s, SLICE("user.alice.other.mine"), &a, &info), STORE_OK);
+	assert_memory_equal(info.id, below, 16);
+	answer = 0;
+	assert_int_equal(store_mbox_delete(s, SLICE("user.alice.other.mine")), STORE_OK);
+	assert_int_equal(store_mbox_rename(s, OTHER, WORK), STORE_OK);
 	/* What was refused before anything was written undoes nothing. */
 	assert_int_equal(store_mbox_rename(s, OTHER, WORK), STORE_NOMBOX);
 	assert_int_equal(store_mbox_by_name(s, WORK, &a, &info), STORE_OK);

@@ -426,11 +426,9 @@ static enum store_result
 mark_forward(struct store *s, const struct store_pace *pace, uint32_t *before_out)
 {
 	struct checkpoint_mark mark = {.segment = 0};
-	enum store_result r;
+	enum store_result r = STORE_OK;
 
 	*before_out = 0;
-	if ((r = store_current_begin(s)) != STORE_OK || (r = index_end(&s->ix)) != STORE_OK)
-		return r;
 	if (s->ix.meta.segment <= 1)
 		return STORE_OK;	/* nothing is sealed */
 	if ((checkpoint_read(s->spool->dir_fd, s->spool->user, &mark) != FOUND || mark.segment < s->ix.meta.segment) &&
@@ -470,13 +468,14 @@ store_compact(struct store *s, const struct store_pace *pace, unsigned waste_per
 	*out = (struct store_compacted){0};
 	if (s->spool->head.number <= 1)
 		return STORE_OK;
-	if ((r = mark_forward(s, pace, &before)) != STORE_OK)
+	if ((r = store_current_begin(s)) != STORE_OK || (r = index_end(&s->ix)) != STORE_OK)
 		return r;
 	if (!is_whole(s)) {
 		out->damaged++;
-		buf_free(&mem);
 		return STORE_OK;
 	}
+	if ((r = mark_forward(s, pace, &before)) != STORE_OK)
+		return r;
 	if ((u.live = (uint64_t *)(void *)buf_room(&mem, ((size_t)u.n + 1) * sizeof(*u.live))) == NULL) {
 		buf_free(&mem);
 		return STORE_TEMP;

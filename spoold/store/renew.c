@@ -142,13 +142,16 @@ renew(struct index *ix, const struct store_pace *pace)
 	const struct spool *s = ix->spool;
 	struct fill f = {ix, pace};
 	int64_t began = mono_ms();
-	bool is_made = checkpoint_write(s->dir_fd, fill_checkpoint, &f) == 0;
+	/* Never of an index that lacks something: whoever starts from it would not find what was put back since. */
+	bool is_made = !ix->meta.has_holes && checkpoint_write(s->dir_fd, fill_checkpoint, &f) == 0;
 	enum store_result r;
 
 	/* Cut short by who paces it: no fault, and due as before. */
-	if (!is_made && pace != NULL && errno == EINTR)
+	if (!is_made && !ix->meta.has_holes && pace != NULL && errno == EINTR)
 		return STORE_TEMP;
-	if (!is_made)
+	if (ix->meta.has_holes)
+		LOG("warn.store.checkpoint", log_str("user", s->user), log_str("why", "the index was made of a log with holes"));
+	else if (!is_made)
 		LOG("warn.store.checkpoint", log_str("user", s->user), log_str("why", strerror(errno)));
 	else
 		LOG("store.checkpoint", log_str("user", s->user), log_i64("ms", mono_ms() - began));

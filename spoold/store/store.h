@@ -249,7 +249,10 @@ struct append_msg {
 	const struct slice *keywords;
 	size_t		nkeywords;
 };
-/* All or nothing (one link record). uid_out[i] for message i. Durable on both spools when STORE_OK. */
+/*
+ * All or nothing (one link record). uid_out[i] for message i. Durable on both spools when STORE_OK. Where its commit fails what
+ * was appended is taken back as far as that can be done; so do copies, create and rename, but no move (undo.c).
+ */
 enum store_result store_append(struct store *, const unsigned char *mailbox, const struct append_msg *, size_t n,
 		    uint32_t *uid_out, uint32_t *uidvalidity_out);
 

@@ -169,6 +169,17 @@ fx_remove_index(struct fixture *f)
 	assert_int_equal(system(command), 0);
 }
 
+/* Closed, and opened with an index made anew: from the checkpoint, or from the log alone. */
+static __attribute__((unused)) struct store *
+fx_reopen(struct fixture *f, struct store *s, bool without_checkpoint)
+{
+	store_close(s);
+	if (without_checkpoint)
+		unlink(fx_path(f, f->active, "checkpoint"));
+	fx_remove_index(f);
+	return fx_open(f);
+}
+
 static __attribute__((unused)) uint64_t
 fx_log_bytes(const struct fixture *f, const char *name)
 {

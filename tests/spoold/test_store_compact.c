@@ -240,16 +240,6 @@ check_bodies(struct store *s, const unsigned char *mailbox)
 	return total;
 }
 
-static struct store *
-reopened(struct fixture *f, struct store *s, bool without_checkpoint)
-{
-	store_close(s);
-	if (without_checkpoint)
-		unlink(fx_path(f, f->active, "checkpoint"));
-	fx_remove_index(f);
-	return fx_open(f);
-}
-
 static void
 test_same_after(void **state)
 {
@@ -267,7 +257,7 @@ test_same_after(void **state)
 		s = make_history(&f, &b, 400);
 		assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
 		assert_true(n > 0);
-		s = reopened(&f, s, true);
+		s = fx_reopen(&f, s, true);
 		before = dump(s, false);
 		live = check_bodies(s, b.inbox) + check_bodies(s, b.archive);
 		assert_true(live > 20);
@@ -279,10 +269,10 @@ test_same_after(void **state)
 		places = dump(s, true);
 		assert_int_equal(check_bodies(s, b.inbox) + check_bodies(s, b.archive), live);
 		/* The checkpoint is of before: its places are found wrong and set right as they are met. */
-		s = reopened(&f, s, false);
+		s = fx_reopen(&f, s, false);
 		assert_same(before, dump(s, false), "from the checkpoint");
 		assert_int_equal(check_bodies(s, b.inbox) + check_bodies(s, b.archive), live);
-		s = reopened(&f, s, true);
+		s = fx_reopen(&f, s, true);
 		assert_same(before, dump(s, false), "from the log alone");
 		assert_same(places, dump(s, true), "places from the log alone");
 		/* There is nothing more to be had, and that is found out without writing. */
@@ -293,7 +283,7 @@ test_same_after(void **state)
 			one_change(&f, s, &b);
 		buf_free(&before);
 		before = dump(s, true);
-		s = reopened(&f, s, true);
+		s = fx_reopen(&f, s, true);
 		assert_same(before, dump(s, true), "after more changes");
 		buf_free(&before);
 		buf_free(&places);
@@ -460,7 +450,7 @@ test_readable_again(void **state)
 		assert_true(i < nmsgs);
 		at = msgs[i].body.offset - 1;
 		flip(&f, at);
-		s = reopened(&f, s, true);
+		s = fx_reopen(&f, s, true);
 		if (!s->ix.meta.has_holes)
 			break;
 		assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
@@ -473,7 +463,7 @@ test_readable_again(void **state)
 	assert_true(done.segments > 1 && done.damaged == 0);
 	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
 	assert_int_equal(done.segments, 0);
-	s = reopened(&f, s, true);
+	s = fx_reopen(&f, s, true);
 	assert_int_equal(check_bodies(s, b.inbox) + check_bodies(s, b.archive), live);
 	store_close(s);
 	fx_free(&f);
@@ -588,7 +578,7 @@ at_every_call(int with)
 		/* The next run finishes it. */
 		store_close(s);
 		assert_int_equal(purge_and_compact(&f), STORE_OK);
-		s = reopened(&f, fx_open(&f), true);
+		s = fx_reopen(&f, fx_open(&f), true);
 		if (check_bodies(s, b.inbox) + check_bodies(s, b.archive) != live + 1)
 			fail_msg("call %d, errno %d: not all messages after a rebuild", at, with);
 		assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);

@@ -52,17 +52,6 @@ count(struct store *s, const unsigned char *mailbox)
 	return all;
 }
 
-/* From the log alone the same. */
-static struct store *
-rebuilt(struct fixture *f, struct store *s)
-{
-	store_close(s);
-	store_drop_cached();
-	unlink(fx_path(f, f->active, "checkpoint"));
-	fx_remove_index(f);
-	return fx_open(f);
-}
-
 static enum store_result
 append_two(struct store *s, const unsigned char *mailbox)
 {
@@ -89,7 +78,7 @@ test_append(void **state)
 	answer = 0;
 	assert_int_equal(append_two(s, id), STORE_OK);
 	assert_int_equal(count(s, id), 4);
-	s = rebuilt(&f, s);
+	s = fx_reopen(&f, s, true);
 	assert_int_equal(count(s, id), 4);
 	store_close(s);
 	fx_free(&f);
@@ -125,7 +114,7 @@ test_copy_and_move(void **state)
 	/* The only copies there are: they stay where they are now. */
 	assert_int_equal(copy_all(s, id, work, true), STORE_TEMP);
 	assert_true(count(s, id) == 0 && count(s, work) == 2);
-	s = rebuilt(&f, s);
+	s = fx_reopen(&f, s, true);
 	assert_true(count(s, id) == 0 && count(s, work) == 2);
 	store_close(s);
 	fx_free(&f);
@@ -149,7 +138,7 @@ test_create(void **state)
 	assert_int_equal(store_mbox_create(s, WORK, USE_NONE, work), STORE_TEMP);
 	assert_int_equal(store_mbox_by_name(s, WORK, &a, &info), STORE_OK);
 	assert_int_equal(count(s, info.id), 1);
-	s = rebuilt(&f, s);
+	s = fx_reopen(&f, s, true);
 	assert_int_equal(store_mbox_by_name(s, WORK, &a, &info), STORE_OK);
 	assert_int_equal(count(s, info.id), 1);
 	arena_free(&a);
@@ -220,7 +209,7 @@ test_index_cannot_be_written(void **state)
 	store_close(s);
 	store_drop_cached();
 	f.host.map_bytes = 1ULL << 30;
-	s = rebuilt(&f, fx_open(&f));
+	s = fx_reopen(&f, fx_open(&f), true);
 	/* Neither lost nor there although refused. */
 	assert_int_equal(count(s, id), acknowledged);
 	store_close(s);

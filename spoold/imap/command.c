@@ -24,8 +24,21 @@
 #define ID_VALUE_MAX_BYTES	1024
 
 /* APPENDLIMIT's number is IMAP_APPEND_MAX_BYTES; a test holds them equal. SASL-IR, AUTH=, STARTTLS are the edge's. */
-const char	imap_capabilities[] = "IMAP4rev1 LITERAL+ ENABLE ID IDLE NAMESPACE CHILDREN UIDPLUS MOVE UNSELECT "
-    "SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE APPENDLIMIT=104857600";
+const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
+    " APPENDLIMIT=104857600"
+    " CHILDREN"
+    " CREATE-SPECIAL-USE"
+    " ENABLE"
+    " ID"
+    " IDLE"
+    " LIST-EXTENDED"
+    " LIST-STATUS"
+    " MOVE"
+    " NAMESPACE"
+    " SPECIAL-USE"
+    " STATUS=SIZE"
+    " UIDPLUS"
+    " UNSELECT";
 
 static void
 capability_run(struct imap *im, struct slice args)

@@ -45,6 +45,8 @@ enum record_type {
 	RECORD_HUSK_BODY = 'b',		/* and of a RECORD_BODY */
 	RECORD_FENCE = 'E',
 	RECORD_SEALED = 'Z',
+	RECORD_NEXT = 'O',	/* last of a segment: the log goes on in segment uid */
+	RECORD_ACCEPT = 'A',	/* what of the log before it cannot be read any more is given up */
 };
 
 struct record {

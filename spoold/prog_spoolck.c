@@ -1,5 +1,5 @@
 /*
- * spoolck: verify, rebuild and show the spools of users. Run beside spoold as a guest, or while it is stopped
+ * spoolck: verify, rebuild and show the spools of users, accept what they lost. Run beside spoold as a guest, or while it is stopped
  * with the partition's lock, which spoold holds as long as one of its processes lives.
  */
 #include <errno.h>
@@ -34,7 +34,8 @@ struct job {
 static _Noreturn void
 usage(void)
 {
-	fprintf(stderr, "usage: spoolck [-lqr] [-c file] verify | rebuild | show -a | -p partition | user ...\n");
+	fprintf(stderr, "usage: spoolck [-lqr] [-c file] verify | rebuild | show -a | -p partition | user ...\n"
+	    "       spoolck [-c file] accept user ...\n");
 	exit(EXIT_CONF);
 }
 
@@ -201,7 +202,7 @@ work_on_all(struct job *j, const struct args *a)
 	if (fflush(stdout) != 0)
 		return EXIT_TEMP;
 	if (j->ck.failed > 0)
-		return j->work == ck_rebuild ? EXIT_LOSS : EXIT_TEMP;
+		return j->work == ck_rebuild || j->work == ck_accept ? EXIT_LOSS : EXIT_TEMP;
 	return j->ck.findings > 0 ? EXIT_DAMAGE : 0;
 }
 
@@ -261,16 +262,17 @@ main(int argc, char **argv)
 		usage();
 	verb = argv[optind++];
 	j->work = strcmp(verb, "rebuild") == 0 ? ck_rebuild : strcmp(verb, "verify") == 0 ? ck_verify :
-	    strcmp(verb, "show") == 0 ? ck_show : NULL;
+	    strcmp(verb, "show") == 0 ? ck_show : strcmp(verb, "accept") == 0 ? ck_accept : NULL;
 	a.users = argv + optind;
 	a.all = strcmp(argv[optind], "-a") == 0 || strcmp(argv[optind], "-p") == 0;
 	if (a.all && argv[optind][1] == 'p')
 		a.only = argv[optind + 1];
-	if (j->work == NULL || (a.all && argc - optind != (argv[optind][1] == 'p' ? 2 : 1)))
+	/* A loss is accepted for somebody, never for all at once. */
+	if (j->work == NULL || (a.all && j->work == ck_accept) || (a.all && argc - optind != (argv[optind][1] == 'p' ? 2 : 1)))
 		usage();
 	prepare(j, conf, a.only);
 	j->ck.host.no_checkpoint = no_checkpoint;
 	for (size_t i = 0; j->names[i] != NULL; i++)
-		partition_enter(j, i, j->work == ck_rebuild);
+		partition_enter(j, i, j->work == ck_rebuild || j->work == ck_accept);
 	return run(j, &a);
 }

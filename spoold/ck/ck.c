@@ -97,6 +97,25 @@ ck_rebuild(struct ck *ck, struct slice user)
 	return ok;
 }
 
+bool
+ck_accept(struct ck *ck, struct slice user)
+{
+	struct store *st;
+	bool ok = false;
+
+	ck->users++;
+	if (store_open(&ck->host, user, &st) == FOUND) {
+		ok = store_accept_loss(st) == STORE_OK;
+		store_close(st);
+	}
+	if (!ok) {
+		fprintf(stderr, "spoolck: %.*s: not accepted\n", (int)user.n, user.p);
+		ck->failed++;
+	}
+	store_drop_cached();
+	return ok;
+}
+
 /* ---- show ---- */
 
 static void

@@ -28,6 +28,9 @@ bool	ck_show(struct ck *, struct slice user);
 /* Puts the index aside and makes it anew. False: it could not be made. */
 bool	ck_rebuild(struct ck *, struct slice user);
 
+/* Gives up what cannot be read any more of the log. False: it could not be said. */
+bool	ck_accept(struct ck *, struct slice user);
+
 /* walk.c: reads all of the log; leaves the highest epoch seen. False: could not be read. */
 bool	ck_walk(struct ck *, struct spool *, uint32_t *epoch_out);
 /* compare.c: the live index against one made from the log, and against one made from the checkpoint. */

@@ -69,7 +69,8 @@ walk_segment(struct walk *w, uint32_t number, bool is_last)
 	uint64_t expected = scan.at, size = scan.size, begin = w->ck->done_bytes;
 	int fd;
 
-	while (got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD && scan.head.number == number) {
+	scan.is_single = true;
+	while (got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD) {
 		check_gap(w, number, expected, r.start);
 		check_numbers(w, &scan, &r);
 		if (scan.body_is_bad)
@@ -87,7 +88,7 @@ walk_segment(struct walk *w, uint32_t number, bool is_last)
 	segment_name(number, name);
 	if (is_last || (fd = openat(w->spool->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return STORE_OK;
-	if (segment_read(fd, number, &now) == 0 && now.salt != scan.head.salt) {
+	if (segment_read(fd, slice_of(w->spool->user), number, &now) == 0 && now.salt != scan.head.salt) {
 		*w = before;
 		w->ck->done_bytes = begin;
 		close(fd);

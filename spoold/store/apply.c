@@ -377,9 +377,14 @@ apply_record(struct index *ix, const struct scan *s, const struct record *r)
 	case RECORD_HUSK_BODY:
 		apply_husk(ix, r);
 		break;
+	case RECORD_ACCEPT:
+		ix->meta.has_holes = 0;
+		ix->meta.accepted = s->head.number;
+		break;
 	case RECORD_SEGMENT:
 	case RECORD_FENCE:
 	case RECORD_SEALED:
+	case RECORD_NEXT:
 		break;
 	}
 }

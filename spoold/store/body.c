@@ -106,7 +106,7 @@ body_open(struct spool *s, uint64_t modseq, const struct ix_body *b, int *fd_out
 	segment_name(b->segment, name);
 	if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		state = errno == ENOENT ? BODY_DAMAGED : BODY_ERROR;
-	else if (segment_read(fd, b->segment, &head) != 0)
+	else if (segment_read(fd, slice_of(s->user), b->segment, &head) != 0)
 		state = errno == EBADMSG ? BODY_DAMAGED : BODY_ERROR;
 	else if (head.generation != b->generation)
 		state = BODY_MOVED;

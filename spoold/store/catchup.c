@@ -19,13 +19,28 @@ fail(struct index *ix)
 	return STORE_TEMP;
 }
 
+/*
+ * What was passed over may have named what is there. But not the end that a crash tore off, which a fence of a later
+ * epoch follows: it was never acknowledged.
+ */
+static void
+mark_holes(struct ix_meta *m, struct scan *s, const struct record *r)
+{
+	bool is_torn = r != NULL && r->type == RECORD_FENCE && r->epoch > m->last_epoch;
+
+	if (s->has_passed || (s->has_gap && !is_torn))
+		m->has_holes = 1;
+	s->has_passed = s->has_gap = false;
+}
+
 bool
 index_is_behind(struct index *ix)
 {
 	struct spool *s = ix->spool;
 	struct stat st;
 
-	if (spool_follow(s) != 0 || fstat(s->read_fd, &st) != 0)
+	if (spool_follow(s) != 0 || fstat(s->read_fd, &st) != 0 ||
+	    (st.st_nlink == 0 && !s->is_locked && (spool_reopen(s) != 0 || fstat(s->read_fd, &st) != 0)))
 		return true;	/* who catches up will say what is wrong */
 	return ix->meta.segment != s->head.number || ix->meta.offset != (uint64_t)st.st_size;
 }
@@ -59,6 +74,7 @@ index_catch_up(struct index *ix, bool *more_out)
 	}
 	while (got == SCAN_RECORD && !is_at_stop(ix) && n < CATCH_UP_RECORDS && ix->touched < CATCH_UP_MSGS && ix->rc == 0 &&
 	    (got = scan_next(&scan, &r)) == SCAN_RECORD) {
+		mark_holes(m, &scan, &r);
 		apply_record(ix, &scan, &r);
 		if (scan.head.number != m->segment)
 			before = scan.head.bytes;
@@ -73,8 +89,7 @@ index_catch_up(struct index *ix, bool *more_out)
 		m->last_epoch = r.epoch;
 		n++;
 	}
-	if (scan.has_passed)
-		m->has_holes = 1;
+	mark_holes(m, &scan, NULL);
 	*more_out = got == SCAN_RECORD && !is_at_stop(ix) && (n == CATCH_UP_RECORDS || ix->touched >= CATCH_UP_MSGS);
 	if (got == SCAN_ERROR) {
 		enum store_result bad = fail(ix);

@@ -101,8 +101,8 @@ catch_up_all(struct store *s)
 	return r;
 }
 
-enum store_result
-store_current_begin(struct store *s)
+static enum store_result
+current_begin(struct store *s)
 {
 	enum store_result r;
 	int64_t until = 0;
@@ -132,10 +132,32 @@ store_current_begin(struct store *s)
 	return index_begin(&s->ix, false);
 }
 
+enum store_result
+store_current_begin(struct store *s)
+{
+	enum store_result r = current_begin(s);
+
+	/* Found not to be of this log: made anew at once. */
+	return r != STORE_OK && s->ix.is_bad ? current_begin(s) : r;
+}
+
 bool
 store_is_behind(const struct store *s)
 {
 	return s->is_behind;
+}
+
+static enum store_result
+prepare(struct store *s)
+{
+	enum store_result r;
+
+	if ((r = reopen(s)) != STORE_OK || (r = index_begin(&s->ix, true)) != STORE_OK)
+		return r;
+	s->ix.keeps_turn = true;
+	if ((r = catch_up(s)) != STORE_OK)
+		index_turn_end(&s->ix);
+	return r;
 }
 
 enum store_result
@@ -144,12 +166,8 @@ change_prepare(struct store *s)
 	enum store_result r;
 
 	s->is_in_log = false;
-	if ((r = reopen(s)) != STORE_OK || (r = index_begin(&s->ix, true)) != STORE_OK)
-		return r;
-	s->ix.keeps_turn = true;
-	if ((r = catch_up(s)) != STORE_OK)
-		index_turn_end(&s->ix);
-	return r;
+	r = prepare(s);
+	return r != STORE_OK && s->ix.is_bad ? prepare(s) : r;
 }
 
 enum store_result

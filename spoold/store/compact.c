@@ -37,6 +37,7 @@ struct writer {
 	uint64_t	 at;		/* where stage begins in the file */
 	struct segment_head head;	/* the new one's */
 	uint64_t	 expected;	/* where the next record of the old segment must begin */
+	uint32_t	 epoch;		/* of the last one */
 	uint64_t	 other_bytes;	/* of the new one: all but live bodies */
 };
 
@@ -196,7 +197,25 @@ copy_record(struct writer *w, const struct scan *scan, const struct record *old)
 	return pack_ok(&w->stage) && (w->stage.n < STAGE_BYTES || stage_flush(w) == 0);
 }
 
-/* All records of segment n. FAILED, or IS_DAMAGED where a record does not begin where the one before it ends, or the file does not end there. */
+/* Given up by the operator. */
+static bool
+is_accepted(const struct writer *w, uint32_t n)
+{
+	return n < w->s->ix.meta.accepted;
+}
+
+/* The bytes before r, which are no record: may they be left out? What a crash tore off before a fence was never acknowledged. */
+static bool
+may_drop(const struct writer *w, const struct scan *scan, const struct record *r)
+{
+	return is_accepted(w, scan->head.number) || (r->type == RECORD_FENCE && r->epoch > w->epoch &&
+	    scan_is_torn(scan->fd, scan->head.salt, w->expected, r->start));
+}
+
+/*
+ * All records of segment n. FAILED, or IS_DAMAGED where something stands between them, or behind the last, that is not
+ * known to be nothing.
+ */
 static enum outcome
 copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t old_bytes)
 {
@@ -207,19 +226,22 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t 
 	enum outcome out = COMPACTED;
 
 	got = scan_begin(&scan, spool->dir_fd, spool->user, n, 0, 0, false);
+	scan.is_single = true;
 	w->expected = scan.at;
+	w->epoch = scan.head.numbers.epoch;
 	if (got == SCAN_RECORD && (scan.head.salt != old->salt || scan.at != old->bytes))
 		out = FAILED;	/* not the file we looked at */
-	while (out == COMPACTED && got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD && scan.head.number == n) {
-		if (r.start != w->expected)
+	while (out == COMPACTED && got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD) {
+		if (r.start != w->expected && !may_drop(w, &scan, &r))
 			out = IS_DAMAGED;
 		else if (!copy_record(w, &scan, &r))
 			out = errno == EBADMSG ? IS_DAMAGED : FAILED;
 		w->expected = scan.at;
+		w->epoch = r.epoch;
 	}
 	if (got == SCAN_ERROR)
 		out = FAILED;
-	else if (out == COMPACTED && w->expected != old_bytes)
+	else if (out == COMPACTED && w->expected != old_bytes && !is_accepted(w, n))
 		out = IS_DAMAGED;
 	scan_end(&scan);
 	if (out == COMPACTED && stage_flush(w) != 0)
@@ -239,7 +261,7 @@ segment_bytes(const struct spool *s, uint32_t n, struct segment_head *head_out)
 	segment_name(n, name);
 	if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return 0;
-	if (segment_read(fd, n, head_out) != 0 || fstat(fd, &st) != 0)
+	if (segment_read(fd, slice_of(s->user), n, head_out) != 0 || fstat(fd, &st) != 0)
 		st.st_size = 0;
 	close(fd);
 	return (uint64_t)st.st_size;
@@ -348,7 +370,8 @@ count_other(struct store *s, uint32_t n, const struct segment_head *head)
 	struct scan scan;
 
 	got = scan_begin(&scan, s->spool->dir_fd, s->spool->user, n, 0, 0, false);
-	while (got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD && scan.head.number == n)
+	scan.is_single = true;
+	while (got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD)
 		bytes += record_bytes(&r) - r.body_bytes;
 	scan_end(&scan);
 	return got == SCAN_ERROR ? 0 : bytes;
@@ -440,8 +463,8 @@ mark_forward(struct store *s, const struct store_pace *pace, uint32_t *before_ou
 }
 
 /*
- * Of a log with a segment missing, and of an index made of such a one, nothing is thrown away: what is not there may name it. The
- * segment may have been put back since; then the index has to be made anew from the whole log first.
+ * Of a log with a segment missing, and of an index made of one with something missing, nothing is thrown away: what is not
+ * there may name it. Until it was put back and the index made anew from the whole log, or the loss is accepted.
  */
 static bool
 is_whole(struct store *s)
@@ -449,7 +472,7 @@ is_whole(struct store *s)
 	struct segment_head head;
 	uint32_t n = 1;
 
-	while (n <= s->spool->head.number && segment_bytes(s->spool, n, &head) > 0)
+	while (n <= s->spool->head.number && (n < s->ix.meta.accepted || segment_bytes(s->spool, n, &head) > 0))
 		n++;
 	if (n > s->spool->head.number && !s->ix.meta.has_holes)
 		return true;

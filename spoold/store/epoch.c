@@ -76,7 +76,7 @@ epoch_of_log(int user_fd)
 	segment_name((uint32_t)highest, name);
 	if ((fd = openat(user_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return 0;
-	if (segment_read(fd, (uint32_t)highest, &head) == 0 && fstat(fd, &st) == 0) {
+	if (segment_read(fd, SLICE(""), (uint32_t)highest, &head) == 0 && fstat(fd, &st) == 0) {
 		epoch = head.numbers.epoch;
 		if (pread(fd, line, sizeof(line), st.st_size - (off_t)sizeof(line)) == (ssize_t)sizeof(line) &&
 		    record_parse_trailer((struct slice){line, sizeof(line)}, head.salt, &t) == PARSE_OK && t.epoch > epoch)

@@ -48,21 +48,33 @@ read_log_id(const struct spool *s, uint32_t *id_out)
 		segment_name(1, name);
 		if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 			return -1;
-		r = segment_read(fd, 1, &head);
+		r = segment_read(fd, slice_of(s->user), 1, &head);
 		close(fd);
 	}
 	*id_out = head.log_id;
 	return r;
 }
 
+/* Is there that place in the log, in the file that the index was made from? */
 static bool
-is_within_log(const struct spool *s, uint32_t segment, uint64_t offset)
+is_within_log(const struct spool *s, const struct ix_meta *m)
 {
 	char name[SEGMENT_NAME_BYTES];
+	struct segment_head head = s->head;
 	struct stat st;
+	int fd;
+	bool is;
 
-	segment_name(segment, name);
-	return fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && offset <= (uint64_t)st.st_size;
+	segment_name(m->segment, name);
+	if (m->segment == s->head.number)
+		is = fstat(s->read_fd, &st) == 0;
+	else {
+		if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+			return false;
+		is = fstat(fd, &st) == 0 && segment_read(fd, slice_of(s->user), m->segment, &head) == 0;
+		close(fd);
+	}
+	return is && m->offset <= (uint64_t)st.st_size && (m->salt == 0 || m->salt == head.salt);
 }
 
 /* Is path still the directory that fd holds, with both files in it? */
@@ -86,7 +98,7 @@ is_trusted(struct index *ix, const char *path, uint32_t log_id)
 	if (index_begin(ix, false) != STORE_OK)
 		return false;
 	ok = m->version == SCHEMA_VERSION && m->epoch == ix->spool->host->epoch && m->log_id == log_id &&
-	    m->inode == inode_of(path) && is_within_log(ix->spool, m->segment, m->offset);
+	    m->inode == inode_of(path) && is_within_log(ix->spool, m);
 	return index_end(ix) == STORE_OK && ok;
 }
 
@@ -189,7 +201,7 @@ start_env(struct index *ix, const char *path, uint32_t log_id)
 	if ((rc = open_to_write(ix, path)) != 0)
 		return rc;
 	if (ix->meta.version != 0 && (ix->meta.version != SCHEMA_VERSION || ix->meta.log_id != log_id ||
-	    !is_within_log(s, ix->meta.segment, ix->meta.offset))) {
+	    !is_within_log(s, &ix->meta))) {
 		fail(s, "checkpoint", "not of this log");
 		(void)index_end(ix);
 		index_close_env(ix);

@@ -35,7 +35,8 @@ index_remap_segment(struct index *ix, uint32_t segment)
 	struct scan scan;
 	enum scan_got got = scan_begin(&scan, ix->spool->dir_fd, ix->spool->user, segment, 0, 0, false);
 
-	while (got == SCAN_RECORD && ix->rc == 0 && (got = scan_next(&scan, &r)) == SCAN_RECORD && scan.head.number == segment)
+	scan.is_single = true;
+	while (got == SCAN_RECORD && ix->rc == 0 && (got = scan_next(&scan, &r)) == SCAN_RECORD)
 		remap(ix, &scan, &r);
 	if (got == SCAN_ERROR)
 		LOG("warn.store.log", log_str("user", ix->spool->user), log_u64("segment", segment), log_str("step", "remap"),

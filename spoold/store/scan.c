@@ -13,6 +13,7 @@
 #include "log.h"
 
 #define WINDOW_BYTES	(64 * 1024)	/* a dozen small messages a read */
+#define TRAILER_MAGIC	"TST1 "
 #define BODY_PIECE_BYTES	(256 * 1024)
 
 enum look { LOOK_RECORD, LOOK_SHORT, LOOK_BAD, LOOK_ERROR };
@@ -63,7 +64,7 @@ open_segment(struct scan *s, uint32_t number)
 	s->win_at = 0;
 	if ((s->fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return SCAN_ERROR;
-	if (fstat(s->fd, &st) != 0 || segment_read(s->fd, number, &s->head) != 0)
+	if (fstat(s->fd, &st) != 0 || segment_read(s->fd, slice_of(s->user), number, &s->head) != 0)
 		return SCAN_ERROR;
 	s->size = (uint64_t)st.st_size;
 	s->at = s->head.bytes;
@@ -192,8 +193,8 @@ resync(struct scan *s)
 
 		if ((p = window(s, off, n)) == NULL)
 			return false;
-		if ((hit = memmem(p, n, "TST1 ", 5)) == NULL) {
-			off += n - 4;
+		if ((hit = memmem(p, n, TRAILER_MAGIC, sizeof(TRAILER_MAGIC) - 1)) == NULL) {
+			off += n - (sizeof(TRAILER_MAGIC) - 2);
 			continue;
 		}
 		off += (uint64_t)(hit - p);
@@ -212,9 +213,11 @@ resync(struct scan *s)
 		buf_clear(&s->win);
 		if (look(s, from, &r) == LOOK_RECORD)
 			s->at = from;
-		else
+		else {
+			s->has_gap = true;
 			LOG("warn.store.damaged", log_str("user", s->user), log_u64("segment", s->head.number),
 			    log_u64("offset", from), log_u64("bytes", s->at - from));
+		}
 		return true;
 	}
 	return false;
@@ -239,11 +242,13 @@ advance(struct scan *s)
 		s->size = (uint64_t)st.st_size;
 		return SCAN_RECORD;
 	}
-	if (!is_sealed)
+	if (!is_sealed || s->is_single)
 		return SCAN_END;
-	if (s->at < s->size)
+	if (s->at < s->size) {
+		s->has_gap = true;
 		LOG("warn.store.damaged", log_str("user", s->user), log_u64("segment", s->head.number),
 		    log_u64("offset", s->at), log_u64("bytes", s->size - s->at));
+	}
 	return open_from(s, s->head.number + 1);
 }
 
@@ -268,4 +273,25 @@ scan_next(struct scan *s, struct record *out)
 	s->at = out->start + record_bytes(out);
 	s->body_is_bad = s->with_bodies && out->body_bytes > 0 && !body_is_good(s, out);
 	return SCAN_RECORD;
+}
+
+/* One of the two lines of a record that was there whole still says so. */
+bool
+scan_is_torn(int fd, uint32_t salt, uint64_t from, uint64_t to)
+{
+	struct buf b = buf_make(RECORD_HEADER_BYTES + RECORD_EXTRA_MAX_BYTES);
+	size_t n = to - from < b.cap ? (size_t)(to - from) : b.cap, need;
+	char magic[sizeof(TRAILER_MAGIC) - 1];
+	struct record r;
+	bool is_whole = false;
+
+	/* What cannot be read is not said to be torn: that would be cut off. */
+	if (to - from >= RECORD_TRAILER_BYTES)
+		is_whole = pread(fd, magic, sizeof(magic), (off_t)(to - RECORD_TRAILER_BYTES)) != (ssize_t)sizeof(magic) ||
+		    memcmp(magic, TRAILER_MAGIC, sizeof(magic)) == 0;
+	if (!is_whole)
+		is_whole = pread(fd, buf_room(&b, n), n, (off_t)from) != (ssize_t)n ||
+		    (record_parse_head((struct slice){b.p, n}, salt, &r, &need) == PARSE_OK && record_bytes(&r) <= to - from);
+	buf_free(&b);
+	return !is_whole;
 }

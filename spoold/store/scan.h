@@ -11,7 +11,9 @@ struct scan {
 	int		 dir_fd;	/* borrowed */
 	const char	*user;		/* for the log; borrowed */
 	uint32_t	 last;		/* a segment known to be there */
-	bool		 has_passed;	/* over a segment */
+	bool		 has_passed;	/* over a segment, since the caller set it to false */
+	bool		 has_gap;	/* over bytes of one, likewise */
+	bool		 is_single;	/* set by the caller: no further than this segment's end */
 	bool		 with_bodies;	/* checks bodies too: scan_next says body_is_bad */
 	int		 fd;		/* of the segment; owned */
 	struct segment_head head;
@@ -41,5 +43,8 @@ enum scan_got	scan_begin(struct scan *, int dir_fd, const char *user, uint32_t s
  */
 enum scan_got	scan_next(struct scan *, struct record *out);
 void		scan_end(struct scan *);
+
+/* Are bytes [from, to) of a segment the beginning of a record that was never written to its end? */
+bool		scan_is_torn(int fd, uint32_t salt, uint64_t from, uint64_t to);
 
 #endif

@@ -26,7 +26,7 @@
 
 #include "store/store.h"
 
-#define SCHEMA_VERSION	5
+#define SCHEMA_VERSION	6
 #define IX_KEY_MAX	500	/* LMDB takes 511 */
 #define IX_NAME_MAX	480	/* a longer name is its first bytes and a hash */
 #define IX_NAME_PLAIN	440
@@ -50,9 +50,11 @@ struct ix_meta {
 	uint32_t	nmailboxes;
 	uint32_t	nkeywords;
 	uint32_t	salt;		/* of the segment's file in which offset is; 0: none yet */
-	uint32_t	has_holes;	/* something was passed over that others name: refs may be too few. Until all is replayed anew */
+	uint32_t	has_holes;	/* something was passed over: refs may be too few. Until it is accepted, or all is replayed anew */
+	uint32_t	accepted;	/* the segment of the last RECORD_ACCEPT; 0: none */
+	uint32_t	unused;
 };
-static_assert(sizeof(struct ix_meta) == 88, "no padding");
+static_assert(sizeof(struct ix_meta) == 96, "no padding");
 
 struct ix_mbox {
 	uint64_t	highestmodseq;

@@ -57,9 +57,9 @@ segment_highest(int dir_fd)
 	return highest;
 }
 
-/* The head as it was written. False with errno EBADMSG: it is damaged. */
+/* The head as it was written, and whose it is (in the input). False with errno EBADMSG: it is damaged. */
 static bool
-parse_first(struct slice in, struct segment_head *out)
+parse_first(struct slice in, struct segment_head *out, struct slice *user_out)
 {
 	struct record r;
 	struct unpack u;
@@ -75,6 +75,8 @@ parse_first(struct slice in, struct segment_head *out)
 		out->log_id = out->salt;	/* made before there were others than salts */
 	out->number = unpack_u32(&u);
 	out->generation = unpack_u32(&u);
+	(void)unpack_str(&u);
+	*user_out = unpack_str(&u);
 	out->bytes = record_bytes(&r);
 	if (u.bad || out->bytes > in.n)
 		return false;
@@ -114,18 +116,19 @@ recover(int fd, uint32_t number, struct segment_head *out)
 }
 
 int
-segment_read(int fd, uint32_t number, struct segment_head *out)
+segment_read(int fd, struct slice user, uint32_t number, struct segment_head *out)
 {
 	char first[HEAD_READ_BYTES];
 	ssize_t got = pread(fd, first, sizeof(first), 0);
+	struct slice owner;
 
 	if (got < 0)
 		return -1;
-	if (!parse_first((struct slice){first, (size_t)got}, out))
+	if (!parse_first((struct slice){first, (size_t)got}, out, &owner))
 		return recover(fd, number, out);
 	/* A file copied to another's name. */
 	errno = EBADMSG;
-	return out->number == number ? 0 : -1;
+	return out->number == number && (user.n == 0 || slice_is(owner, user)) ? 0 : -1;
 }
 
 int
@@ -162,27 +165,74 @@ segment_write_head(int fd, struct slice user, struct segment_head *h)
 }
 
 int
-segment_make(int dir_fd, struct slice user, uint32_t number, const struct numbers *n)
+segment_prepare(int dir_fd, struct slice user, uint32_t number, const struct numbers *n)
 {
 	struct segment_head head = {.number = number, .numbers = *n};
-	char name[SEGMENT_NAME_BYTES];
 	int saved, fd = openat(dir_fd, NEW_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return -1;
-	segment_name(number, name);
-	if (segment_write_head(fd, user, &head) != 0 || renameat(dir_fd, NEW_NAME, dir_fd, name) != 0) {
-		saved = errno;
-		unlinkat(dir_fd, NEW_NAME, 0);
+	if (segment_write_head(fd, user, &head) == 0 && fsync(dir_fd) == 0) {
 		close(fd);
-		errno = saved;
-		return -1;
+		return 0;
 	}
+	saved = errno;
+	segment_unprepare(dir_fd);
 	close(fd);
+	errno = saved;
+	return -1;
+}
+
+void
+segment_unprepare(int dir_fd)
+{
+	unlinkat(dir_fd, NEW_NAME, 0);
+}
+
+bool
+segment_is_prepared(int dir_fd, struct slice user, uint32_t number)
+{
+	struct segment_head head;
+	struct stat st;
+	int fd = openat(dir_fd, NEW_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	bool is;
+
+	if (fd < 0)
+		return false;
+	is = segment_read(fd, user, number, &head) == 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size == head.bytes;
+	close(fd);
+	return is;
+}
+
+int
+segment_place(int dir_fd, uint32_t number)
+{
+	char name[SEGMENT_NAME_BYTES];
+	int saved;
+
+	segment_name(number, name);
+	if (renameat(dir_fd, NEW_NAME, dir_fd, name) != 0)
+		return -1;
 	if (fsync(dir_fd) == 0)
 		return 0;
+	/* Not known to be there after a crash. Who has it open sees that it has no name any more. */
 	saved = errno;
 	unlinkat(dir_fd, name, 0);
+	errno = saved;
+	return -1;
+}
+
+int
+segment_make(int dir_fd, struct slice user, uint32_t number, const struct numbers *n)
+{
+	int saved;
+
+	if (segment_prepare(dir_fd, user, number, n) != 0)
+		return -1;
+	if (segment_place(dir_fd, number) == 0)
+		return 0;
+	saved = errno;
+	segment_unprepare(dir_fd);
 	errno = saved;
 	return -1;
 }

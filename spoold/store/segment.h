@@ -28,16 +28,21 @@ void	segment_name(uint32_t number, char out[SEGMENT_NAME_BYTES]);
 /* The highest segment in a directory; 0 where there is none, -1 with errno. */
 int64_t	segment_highest(int dir_fd);
 /*
- * Reads the head from an open segment of that number; out of its last record where the head itself is
- * damaged. 0, or -1 with errno (EBADMSG: both are, or it is of another number).
+ * Reads the head from an open segment of that user (empty: whose is not asked) and number; out of its last record where
+ * the head itself is damaged. 0, or -1 with errno (EBADMSG: both are, or it is another's).
  */
-int	segment_read(int fd, uint32_t number, struct segment_head *out);
+int	segment_read(int fd, struct slice user, uint32_t number, struct segment_head *out);
 /* Writes a head with a new salt, and a new log_id where that is 0, at the start of an empty file, and syncs it. 0, or -1 with errno. */
 int	segment_write_head(int fd, struct slice user, struct segment_head *);
 /*
- * Makes a segment with a new salt: written under another name, synced, renamed in, directory synced.
- * 0, or -1 with errno and nothing changed. The caller holds the directory's lock.
+ * A new segment with a salt of its own, in two steps: prepare writes it under another name, place gives it its own; each
+ * is synced with the directory. make is both. 0, or -1 with errno and no segment of that number. The caller holds the directory's lock.
  */
+int	segment_prepare(int dir_fd, struct slice user, uint32_t number, const struct numbers *);
+int	segment_place(int dir_fd, uint32_t number);
+void	segment_unprepare(int dir_fd);
+/* Was a segment of that number prepared and is whole? */
+bool	segment_is_prepared(int dir_fd, struct slice user, uint32_t number);
 int	segment_make(int dir_fd, struct slice user, uint32_t number, const struct numbers *);
 
 #endif

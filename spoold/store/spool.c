@@ -5,6 +5,7 @@
  */
 #include "store/spool.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,12 +16,16 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "store/checkpoint.h"
 #include "store/path.h"
 
 #define ROOM_FRESH_MS		20	/* how long a look at the free space holds */
 #define ROOMS			16	/* partitions whose free space is remembered; there are no more */
 #define REOPEN_TRIES		3	/* the directory was replaced under us */
-/* A record without extra and body is as long as this: so a SEALED is seen with the read of the trailer. */
+/* What is lost with the last segment cannot be counted: UIDs go on further than a segment of small messages takes. */
+#define LOST_UIDS		(1U << 20)
+#define LOST_MODSEQS		(1ULL << 32)
+/* A record without extra and body is as long as this: so a SEALED or NEXT is seen with the read of the trailer. */
 #define BARE_BYTES		(RECORD_HEADER_BYTES + RECORD_TRAILER_BYTES)
 
 #define BUCKETS			1024
@@ -55,13 +60,14 @@ open_segment(struct spool *s, uint32_t number)
 {
 	char name[SEGMENT_NAME_BYTES];
 	struct segment_head head;
+	struct stat st;
 	int r, w;
 
 	segment_name(number, name);
 	if ((r = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return -1;
 	w = openat(s->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (w < 0 || segment_read(r, number, &head) != 0) {
+	if (w < 0 || fstat(r, &st) != 0 || segment_read(r, slice_of(s->user), number, &head) != 0) {
 		int saved = errno;
 
 		close(r);
@@ -76,6 +82,7 @@ open_segment(struct spool *s, uint32_t number)
 	}
 	s->read_fd = r;
 	s->write_fd = w;
+	s->inode = st.st_ino;
 	s->head = head;
 	return 0;
 }
@@ -218,6 +225,18 @@ spool_drop_cached(void)
 }
 
 int
+spool_reopen(struct spool *s)
+{
+	assert(!s->is_locked);
+	close_fds(s);
+	if (open_dir(s) == 0)
+		return 0;
+	fail(s, "open");
+	close_fds(s);
+	return -1;
+}
+
+int
 spool_follow(struct spool *s)
 {
 	char name[SEGMENT_NAME_BYTES];
@@ -231,9 +250,15 @@ spool_follow(struct spool *s)
 	}
 }
 
-/* Reads the end of the log. PARSE_OK: numbers, *epoch_out and *sealed_out are set. PARSE_BAD: torn. PARSE_MORE: an error. */
+struct tail {
+	uint32_t	 epoch;
+	bool		 is_sealed;
+	uint32_t	 next;	/* the segment that the log goes on in; 0: this one */
+};
+
+/* Reads the end of the segment. PARSE_OK: the numbers and *out are set. PARSE_BAD: torn. PARSE_MORE: an error. */
 static enum parse
-read_tail(struct spool *s, uint64_t size, uint32_t *epoch_out, bool *sealed_out)
+read_tail(struct spool *s, uint64_t size, struct tail *out)
 {
 	char end[BARE_BYTES];
 	struct record t = {0}, h;
@@ -247,35 +272,108 @@ read_tail(struct spool *s, uint64_t size, uint32_t *epoch_out, bool *sealed_out)
 		return PARSE_BAD;
 	s->next_modseq = t.next_modseq;
 	s->next_uid = t.next_uid;
-	*epoch_out = t.epoch;
-	*sealed_out = t.start == size - BARE_BYTES &&
-	    record_parse_head((struct slice){end, RECORD_HEADER_BYTES}, s->head.salt, &h, &need) == PARSE_OK &&
-	    h.type == RECORD_SEALED;
+	*out = (struct tail){.epoch = t.epoch};
+	if (t.start == size - BARE_BYTES &&
+	    record_parse_head((struct slice){end, RECORD_HEADER_BYTES}, s->head.salt, &h, &need) == PARSE_OK) {
+		out->is_sealed = h.type == RECORD_SEALED;
+		out->next = h.type == RECORD_NEXT ? h.uid : 0;
+	}
 	return PARSE_OK;
+}
+
+static enum store_result
+new_failed(const struct spool *s, const char *step)
+{
+	bool is_full = errno == ENOSPC || errno == EDQUOT;
+
+	fail(s, step);
+	return is_full ? STORE_FULL : STORE_TEMP;
+}
+
+/* The prepared segment of that number gets its name, and is the one appended to. */
+static enum store_result
+enter_next(struct spool *s, uint32_t number, const struct numbers *n)
+{
+	if (segment_place(s->dir_fd, number) != 0) {
+		enum store_result r = new_failed(s, "roll");
+
+		/* For the next who comes: one that is named and neither there nor prepared counts as lost. */
+		if (!segment_is_prepared(s->dir_fd, slice_of(s->user), number) &&
+		    segment_prepare(s->dir_fd, slice_of(s->user), number, n) != 0)
+			fail(s, "prepare");
+		return r;
+	}
+	if (open_segment(s, number) != 0)
+		return fail(s, "open");
+	return STORE_OK;
 }
 
 /*
  * Goes on in a new segment: what this one holds is synced first, and gives back what was preallocated. Not
- * by write_fd: the committer has that open file too, and Linux tells each only once that a write failed.
+ * by write_fd: the committer has that open file too, and Linux tells each only once that a write failed. The new one is
+ * prepared before this one names it: so whoever finds it named and neither there nor prepared knows that it was lost.
  */
 static enum store_result
 roll(struct spool *s)
 {
-	struct numbers n = {s->host->epoch, s->next_uid, s->next_modseq};
+	struct record next = {.type = RECORD_NEXT, .date_ms = now_ms(), .uid = s->head.number + 1};
+	struct numbers n = {s->host->epoch, s->next_uid, s->next_modseq + 1};
+	enum store_result r;
 
+	if (fdatasync(s->read_fd) != 0)
+		return fail(s, "sync");
+	if (segment_prepare(s->dir_fd, slice_of(s->user), s->head.number + 1, &n) != 0)
+		return new_failed(s, "prepare");
+	if ((r = spool_append(s, &next, 1, NULL)) != STORE_OK) {
+		segment_unprepare(s->dir_fd);
+		return r;
+	}
 	if (fdatasync(s->read_fd) != 0)
 		return fail(s, "sync");
 	if (ftruncate(s->write_fd, (off_t)s->at) != 0)
 		return fail(s, "truncate");
-	if (segment_make(s->dir_fd, slice_of(s->user), s->head.number + 1, &n) != 0) {
-		fail(s, "roll");
-		return errno == ENOSPC || errno == EDQUOT ? STORE_FULL : STORE_TEMP;
+	return enter_next(s, s->head.number + 1, &n);
+}
+
+enum store_result
+spool_roll(struct spool *s)
+{
+	enum store_result r;
+
+	if (s->at <= s->head.bytes)
+		return STORE_OK;
+	if ((r = roll(s)) == STORE_OK) {
+		s->at = s->head.bytes;
+		s->allocated = 0;
 	}
-	if (open_segment(s, s->head.number + 1) != 0)
+	return r;
+}
+
+/*
+ * This segment says that the log goes on in the next, which is not there. Prepared: whoever did it died before it had
+ * its name. Else it was lost, with UIDs that clients may have seen: the log goes on behind it, so that it can be put back.
+ */
+static enum store_result
+find_next(struct spool *s, const struct tail *t)
+{
+	struct numbers n = {t->epoch, s->next_uid, s->next_modseq};
+	int64_t highest = segment_highest(s->dir_fd);
+	struct checkpoint_mark mark;
+
+	if (highest < 0)
 		return fail(s, "open");
-	s->at = s->head.bytes;
-	s->allocated = 0;
-	return STORE_OK;
+	if (highest > s->head.number)
+		return open_segment(s, (uint32_t)highest) == 0 ? STORE_OK : fail(s, "open");
+	if (segment_is_prepared(s->dir_fd, slice_of(s->user), t->next))
+		return enter_next(s, t->next, &n);
+	if (checkpoint_read(s->dir_fd, s->user, &mark) == FOUND && mark.numbers.next_modseq > n.next_modseq)
+		n = mark.numbers;
+	n.next_uid = n.next_uid > UID_LAST - LOST_UIDS ? UID_LAST : n.next_uid + LOST_UIDS;
+	n.next_modseq += LOST_MODSEQS;
+	LOG("warn.store.missing", log_str("user", s->user), log_u64("segment", t->next), log_str("why", "the last one is not there"));
+	if (segment_prepare(s->dir_fd, slice_of(s->user), t->next + 1, &n) != 0)
+		return new_failed(s, "prepare");
+	return enter_next(s, t->next + 1, &n);
 }
 
 /* With the lock held: the state of the log's end. */
@@ -284,33 +382,51 @@ make_ready(struct spool *s, const struct stat *st)
 {
 	uint64_t size = (uint64_t)st->st_size;
 	enum store_result r = STORE_OK;
-	bool is_sealed = false;
-	uint32_t epoch = 0;
+	struct tail t = {0};
+	struct stat now;
 
 	s->at = size;
 	s->allocated = (uint64_t)st->st_blocks * 512;
-	switch (read_tail(s, size, &epoch, &is_sealed)) {
+	switch (read_tail(s, size, &t)) {
 	case PARSE_MORE:
 		return fail(s, "read");
 	case PARSE_BAD:
 		r = tail_repair(s, size);
 		break;
 	case PARSE_OK:
-		if (is_sealed) {
+		if (t.is_sealed) {
 			errno = EROFS;
 			return fail(s, "sealed");
 		}
-		if (epoch > s->host->epoch) {
+		if (t.epoch > s->host->epoch) {
 			errno = ESTALE;
 			return fail(s, "epoch");
 		}
-		if (epoch < s->host->epoch)
+		if (t.next > s->head.number) {
+			if ((r = find_next(s, &t)) != STORE_OK)
+				return r;
+			/* Each time further on. */
+			return fstat(s->write_fd, &now) == 0 ? make_ready(s, &now) : fail(s, "open");
+		}
+		if (t.epoch < s->host->epoch)
 			r = tail_fence(s, size);
 		break;
 	}
 	if (r == STORE_OK && s->at >= s->host->segment_max_bytes)
-		r = roll(s);
+		r = spool_roll(s);
 	return r;
+}
+
+/* With the lock held: the segment by its name. 1: it is the one that is open; 0: it is not, or is not there; -1 with errno. */
+static int
+is_in_place(const struct spool *s, struct stat *st)
+{
+	char name[SEGMENT_NAME_BYTES];
+
+	segment_name(s->head.number, name);
+	if (fstatat(s->dir_fd, name, st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : -1;
+	return st->st_ino == s->inode;
 }
 
 enum store_result
@@ -318,6 +434,7 @@ spool_lock(struct spool *s)
 {
 	enum store_result r;
 	struct stat st;
+	int there;
 
 	for (int i = 0; i < REOPEN_TRIES; i++) {
 		if (s->dir_fd < 0 && open_dir(s) != 0) {
@@ -328,13 +445,13 @@ spool_lock(struct spool *s)
 		while (flock(s->dir_fd, LOCK_EX) != 0)
 			if (errno != EINTR)
 				return fail(s, "lock");
-		if (spool_follow(s) != 0 || fstat(s->write_fd, &st) != 0) {
+		if (spool_follow(s) != 0 || (there = is_in_place(s, &st)) < 0) {
 			r = fail(s, "open");
 			flock(s->dir_fd, LOCK_UN);
 			return r;
 		}
-		if (st.st_nlink == 0) {
-			close_fds(s);	/* removed, and perhaps made again: look by name */
+		if (there == 0) {
+			close_fds(s);	/* removed or replaced, and perhaps made again: look by name */
 			continue;
 		}
 		s->is_locked = true;

@@ -19,6 +19,7 @@ struct spool {
 	int		 dir_fd;
 	struct segment_head head;	/* of the segment appended to */
 	int		 read_fd, write_fd;	/* of it */
+	ino_t		 inode;		/* likewise */
 	unsigned	 refs;
 	bool		 is_kept;	/* in the table: closed when its place is needed, not when it is put back */
 	LIST_ENTRY(spool) bucket;
@@ -52,8 +53,12 @@ enum store_result spool_append(struct spool *, struct record *, size_t n, const 
 		    __attribute__((warn_unused_result));
 /* STORE_FULL where the partition has less free space than its reserve (looked at twice a second). */
 enum store_result spool_has_room(struct spool *, uint64_t bytes);
-/* Follows the log to its highest segment without the lock. 0, or -1 with errno. */
+/* Follows the log to its highest segment without the lock, one by one. 0, or -1 with errno. */
 int		spool_follow(struct spool *);
+/* Looks for the log by name again: the segment that was open has no name any more. Not while locked. 0, or -1 with errno. */
+int		spool_reopen(struct spool *);
+/* Goes on in a new segment, but where this one is new. Lock held. STORE_OK, STORE_FULL or STORE_TEMP (logged). */
+enum store_result spool_roll(struct spool *);
 
 /* tail.c: the end of a log that is not as an appender of this epoch left it. Lock held; sets at and the numbers. */
 enum store_result tail_repair(struct spool *, uint64_t size);

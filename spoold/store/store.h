@@ -137,6 +137,12 @@ enum store_result store_mbox_rename(struct store *, struct slice from, struct sl
 enum store_result store_mbox_delete(struct store *, struct slice inside);	/* children stay; INBOX too: STORE_LIMIT */
 enum store_result store_subscribe(struct store *, struct slice inside, bool on);
 
+/*
+ * For the operator: what cannot be read any more of the log so far is given up. Until then nothing of a user is compacted, and
+ * no checkpoint made, who lacks a segment or other records, in case they are put back. Durable when STORE_OK.
+ */
+enum store_result store_accept_loss(struct store *);
+
 /* ---- a session's view of a mailbox: a few numbers ---- */
 
 struct view {

@@ -16,7 +16,6 @@
 /* For every epoch passed: more than one epoch can give out without a sync in between. */
 #define FENCE_UIDS	65536U
 #define FENCE_MODSEQS	(1ULL << 32)
-#define TRAILER_MAGIC	"TST1 "
 
 static enum store_result
 fail(const struct spool *s, const char *step)
@@ -84,29 +83,6 @@ fence_append(struct spool *s, const struct numbers *n, uint64_t passed, uint64_t
 	return r;
 }
 
-/*
- * Was the record at that place written to its end, and damaged after? Then a client may have seen it, and
- * indexes go on behind it. One of its two lines still says so.
- */
-static bool
-is_complete(const struct spool *s, uint64_t at, uint64_t size)
-{
-	struct buf b = buf_make(RECORD_HEADER_BYTES + RECORD_EXTRA_MAX_BYTES);
-	size_t n = size - at < b.cap ? (size_t)(size - at) : b.cap, need;
-	char magic[sizeof(TRAILER_MAGIC) - 1];
-	struct record r;
-	bool is = false;
-
-	if (size - at >= RECORD_TRAILER_BYTES &&
-	    pread(s->read_fd, magic, sizeof(magic), (off_t)(size - RECORD_TRAILER_BYTES)) == (ssize_t)sizeof(magic))
-		is = memcmp(magic, TRAILER_MAGIC, sizeof(magic)) == 0;
-	if (!is && pread(s->read_fd, buf_room(&b, n), n, (off_t)at) == (ssize_t)n)
-		is = record_parse_head((struct slice){b.p, n}, s->head.salt, &r, &need) == PARSE_OK &&
-		    record_bytes(&r) <= size - at;
-	buf_free(&b);
-	return is;
-}
-
 enum store_result
 tail_repair(struct spool *s, uint64_t size)
 {
@@ -123,7 +99,8 @@ tail_repair(struct spool *s, uint64_t size)
 	}
 	if (n.epoch < s->host->epoch)
 		return tail_fence(s, size);
-	if (is_complete(s, end, size))
+	/* Written to its end and damaged after: a client may have seen it, and indexes go on behind it. */
+	if (!scan_is_torn(s->read_fd, s->head.salt, end, size))
 		return fence_append(s, &n, 1, size);
 	if (ftruncate(s->write_fd, (off_t)end) != 0)
 		return fail(s, "truncate");

@@ -257,6 +257,306 @@ test_not_compacted(void **state)
 	fx_free(&f);
 }
 
+static void
+move_file(struct fixture *f, const char *name, const char *to_name, bool back)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+
+	snprintf(from, sizeof(from), "%s", fx_path(f, f->active, name));
+	snprintf(to, sizeof(to), "%s/%s", f->dir, to_name);
+	assert_int_equal(back ? rename(to, from) : rename(from, to), 0);
+}
+
+/* A spool of so many segments; the last is the one appended to. */
+static struct store *
+segments(struct fixture *f, unsigned char *id, uint32_t n)
+{
+	struct store *s;
+
+	fx_make(f);
+	f->host.segment_max_bytes = 16 * 1024;
+	s = fx_alice(f, id);
+	while (s->spool->head.number < n || f->serial % 4 != 0)
+		assert_int_equal(fx_deliver(f, SLICE(""), 2000, NULL), STORE_OK);
+	return s;
+}
+
+/* The last segment is gone: no UID in it is given out again, whoever had the log open; put back, it counts again. */
+static void
+lost_last(bool is_open, bool with_checkpoint, bool in_new_epoch)
+{
+	uint32_t live, last, highest, all, before;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s = segments(&f, id, 3);
+
+	all = readable(s, id, &live, &highest);
+	if (with_checkpoint)
+		assert_int_equal(store_checkpoint(s, NULL, true), STORE_OK);
+	if (!is_open) {
+		store_close(s);
+		store_drop_cached();
+	}
+	move_file(&f, "log.000003", "kept", false);
+	if (in_new_epoch) {
+		f.host.epoch++;
+		if (is_open)
+			store_close(s);
+		store_drop_cached();
+		is_open = false;
+	}
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	if (!is_open)
+		s = fx_open(&f);
+	assert_int_equal(s->spool->head.number, 4);
+	before = readable(s, id, &live, &last);
+	assert_true(before < all + 1 && before > all / 2);
+	assert_true(last > highest + (1U << 19));
+	assert_true(s->ix.meta.has_holes);
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(readable(s, id, &live, &last), before + 1);
+	s = fx_reopen(&f, s, true);
+	assert_int_equal(readable(s, id, &live, &last), before + 1);
+	assert_int_equal(live, before + 1);
+	store_close(s);
+	store_drop_cached();
+	move_file(&f, "log.000003", "kept", true);
+	s = fx_open(&f);
+	s = fx_reopen(&f, s, true);
+	assert_int_equal(readable(s, id, &live, &last), all + 2);
+	assert_false(s->ix.meta.has_holes);
+	store_close(s);
+	fx_free(&f);
+}
+
+static void
+test_lost_last(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 8; i++)
+		lost_last(i & 1, i & 2, i & 4);
+}
+
+/* Two processes die, each between two steps of beginning a segment: it is begun by the next, and nothing is missing. */
+static void
+test_begun(void **state)
+{
+	uint32_t live, last, highest, all;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s;
+	char from[PATH_MAX], to[PATH_MAX];
+
+	(void)state;
+	s = segments(&f, id, 2);
+	while (s->spool->at < f.host.segment_max_bytes || s->spool->head.number != 2)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	all = readable(s, id, &live, &highest);
+	/* Begins the third, empty; then as if it had not got its name yet. */
+	assert_int_equal(spool_lock(s->spool), STORE_OK);
+	spool_unlock(s->spool);
+	assert_int_equal(s->spool->head.number, 3);
+	store_close(s);
+	store_drop_cached();
+	snprintf(from, sizeof(from), "%s", fx_path(&f, f.active, "log.000003"));
+	snprintf(to, sizeof(to), "%s", fx_path(&f, f.active, "new"));
+	assert_int_equal(rename(from, to), 0);
+	s = fx_open(&f);
+	assert_int_equal(s->spool->head.number, 3);
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(readable(s, id, &live, &last), all + 1);
+	assert_int_equal(last, highest + 1);
+	s = fx_reopen(&f, s, true);
+	assert_false(s->ix.meta.has_holes);
+	assert_int_equal(readable(s, id, &live, &last), all + 1);
+	store_close(s);
+	/* A prepared one of which the old segment says nothing yet is made again. */
+	snprintf(from, sizeof(from), "cp %s %s", fx_path(&f, f.active, "log.000001"), f.dir);
+	assert_int_equal(system(from), 0);
+	move_file(&f, "new", "log.000001", true);
+	s = fx_open(&f);
+	while (s->spool->head.number < 4)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	s = fx_reopen(&f, s, true);
+	assert_false(s->ix.meta.has_holes);
+	store_close(s);
+	fx_free(&f);
+}
+
+/* A file of somebody else's log under the right name is nobody's here. */
+static void
+test_another_user(void **state)
+{
+	char from[PATH_MAX], bobs[PATH_MAX], command[2 * PATH_MAX + 8];
+	uint32_t live, last, all;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s = segments(&f, id, 3), *bob = NULL;
+
+	(void)state;
+	all = readable(s, id, &live, &last);
+	store_close(s);
+	assert_int_equal(store_create(&f.host, SLICE("bob")), STORE_OK);
+	store_drop_cached();
+	snprintf(bobs, sizeof(bobs), "%s/default/%02x/bob/log.000001", f.active, ~record_crc(UINT32_MAX, SLICE("bob")) & 0xff);
+	snprintf(from, sizeof(from), "%s", fx_path(&f, f.active, "log.000001"));
+	snprintf(command, sizeof(command), "cp %s %s", from, bobs);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(store_open(&f.host, SLICE("bob"), &bob), LOOKUP_TEMP);
+	s = fx_open(&f);
+	assert_int_equal(readable(s, id, &live, &last), all);
+	store_close(s);
+	fx_free(&f);
+}
+
+/* What the operator gives up: then there are checkpoints and compaction again, and what can be read stays. */
+static void
+test_accept(void **state)
+{
+	struct store_compacted done;
+	struct uid_range range;
+	struct uid_set set = fx_one(&range, 1, 5);
+	uint32_t live, last, good;
+	uint64_t modseq, n;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s = segments(&f, id, 4);
+
+	(void)state;
+	store_close(s);
+	store_drop_cached();
+	lose(&f, GONE);
+	s = fx_open(&f);
+	s = fx_reopen(&f, s, true);
+	good = readable(s, id, &live, &last);
+	assert_int_equal(store_expunge(s, id, &set, false, &modseq), STORE_OK);
+	assert_int_equal(store_purge(s, now_ms() + 3600000, &n), STORE_OK);
+	assert_int_equal(n, 5);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_true(done.segments == 0 && done.damaged == 1);
+	assert_int_equal(store_checkpoint(s, NULL, true), STORE_TEMP);
+	assert_int_equal(store_accept_loss(s), STORE_OK);
+	assert_int_equal(store_checkpoint(s, NULL, true), STORE_OK);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_true(done.segments > 0 && done.damaged == 0);
+	assert_int_equal(readable(s, id, &live, &last), good - 5);
+	/* It stands in the log. */
+	s = fx_reopen(&f, s, true);
+	assert_false(s->ix.meta.has_holes);
+	assert_int_equal(readable(s, id, &live, &last), good - 5);
+	/* What is lost after that is another loss. */
+	while (s->spool->head.number < 9)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	store_close(s);
+	store_drop_cached();
+	move_file(&f, "log.000007", "other", false);
+	s = fx_open(&f);
+	s = fx_reopen(&f, s, true);
+	assert_true(s->ix.meta.has_holes);
+	store_close(s);
+	fx_free(&f);
+}
+
+/* The file under the segment's name is another one, of the same log: copied back by the operator while we have the old one open. */
+static void
+test_replaced(void **state)
+{
+	char command[2 * PATH_MAX + 32];
+	uint32_t live, last, all;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s = segments(&f, id, 2);
+
+	(void)state;
+	all = readable(s, id, &live, &last);
+	snprintf(command, sizeof(command), "cp %s %s/copy", fx_path(&f, f.active, "log.000002"), f.dir);
+	assert_int_equal(system(command), 0);
+	move_file(&f, "log.000002", "copy", true);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(readable(s, id, &live, &last), all + 20);
+	store_close(s);
+	store_drop_cached();
+	s = fx_open(&f);
+	s = fx_reopen(&f, s, true);
+	assert_int_equal(readable(s, id, &live, &last), all + 20);
+	store_close(s);
+	fx_free(&f);
+}
+
+/* A segment that lost its name before anything was in it was made again: index and checkpoint of the first one are not used. */
+static void
+test_made_again(void **state)
+{
+	uint32_t live, last, all;
+	struct fixture f;
+	unsigned char id[16];
+	struct numbers n;
+	struct store *s = segments(&f, id, 2);
+
+	(void)state;
+	while (s->spool->at < f.host.segment_max_bytes || s->spool->head.number != 2)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(s->spool->head.number, 3);
+	assert_int_equal(store_checkpoint(s, NULL, true), STORE_OK);
+	all = readable(s, id, &live, &last);
+	n = s->spool->head.numbers;
+	assert_int_equal(unlinkat(s->spool->dir_fd, "log.000003", 0), 0);
+	assert_int_equal(segment_make(s->spool->dir_fd, ALICE, 3, &n), 0);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(readable(s, id, &live, &last), all + 3);
+	assert_int_equal(live, all + 3);
+	s = fx_reopen(&f, s, false);
+	assert_int_equal(readable(s, id, &live, &last), all + 3);
+	assert_int_equal(live, all + 3);
+	store_close(s);
+	fx_free(&f);
+}
+
+/* A record of which nothing is known may have named others. Also in the segment that is appended to the loss is accepted whole. */
+static void
+test_damaged_record(void **state)
+{
+	struct store_compacted done;
+	struct uid_range range;
+	struct uid_set set = fx_one(&range, 1, 5);
+	uint32_t live, last, all;
+	uint64_t modseq, n;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s = segments(&f, id, 3);
+	char byte = '!';
+	int fd;
+
+	(void)state;
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	all = readable(s, id, &live, &last);
+	fd = open(fx_path(&f, f.active, "log.000003"), O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, &byte, 1, (off_t)s->spool->head.bytes + 30), 1);
+	close(fd);
+	s = fx_reopen(&f, s, true);
+	assert_int_equal(readable(s, id, &live, &last), all - 1);
+	assert_true(s->ix.meta.has_holes);
+	assert_int_equal(store_accept_loss(s), STORE_OK);
+	assert_false(s->ix.meta.has_holes);
+	assert_int_equal(store_expunge(s, id, &set, false, &modseq), STORE_OK);
+	set = fx_one(&range, last - 1, last - 1);
+	assert_int_equal(store_expunge(s, id, &set, false, &modseq), STORE_OK);
+	while (s->spool->head.number < 6)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(store_purge(s, now_ms() + 3600000, &n), STORE_OK);
+	s = fx_reopen(&f, s, true);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_true(done.segments > 1 && done.damaged == 0);
+	s = fx_reopen(&f, s, true);
+	assert_false(s->ix.meta.has_holes);
+	store_close(s);
+	fx_free(&f);
+}
+
 int
 main(void)
 {
@@ -267,6 +567,13 @@ main(void)
 		cmocka_unit_test(test_first),
 		cmocka_unit_test(test_last),
 		cmocka_unit_test(test_not_compacted),
+		cmocka_unit_test(test_lost_last),
+		cmocka_unit_test(test_begun),
+		cmocka_unit_test(test_another_user),
+		cmocka_unit_test(test_accept),
+		cmocka_unit_test(test_replaced),
+		cmocka_unit_test(test_made_again),
+		cmocka_unit_test(test_damaged_record),
 	};
 
 	cmocka_set_test_filter(getenv("ONLY"));

@@ -46,7 +46,7 @@ enum record_type {
 	RECORD_FENCE = 'E',
 	RECORD_SEALED = 'Z',
 	RECORD_NEXT = 'O',	/* last of a segment: the log goes on in segment uid */
-	RECORD_ACCEPT = 'A',	/* what of the log before it cannot be read any more is given up */
+	RECORD_ACCEPT = 'G',	/* what of the log before it cannot be read any more is given up */
 };
 
 struct record {

@@ -39,7 +39,7 @@ store_cache_put(struct store *s, const struct cache_put *puts, size_t n)
 	struct buf b = buf_make(CACHE_BYTES_MAX + 1);
 
 	/* Not worth waiting for another process's long change. */
-	if (n == 0 || store_read_begin(s) != STORE_OK || index_end(&s->ix) != STORE_OK || !store_turn(s) ||
+	if (n == 0 || s->ix.is_unsaved || store_read_begin(s) != STORE_OK || index_end(&s->ix) != STORE_OK || !store_turn(s) ||
 	    index_begin(&s->ix, true) != STORE_OK)
 		return;
 	for (size_t i = 0; i < n; i++) {

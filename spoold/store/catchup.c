@@ -33,6 +33,23 @@ mark_holes(struct ix_meta *m, struct scan *s, const struct record *r)
 	s->has_passed = s->has_gap = false;
 }
 
+enum store_result
+index_catch_up_unsaved(struct index *ix)
+{
+	enum store_result r;
+	bool more = true;
+
+	for (int n = 0; more && n < INDEX_MEMORY_RECORDS; n += CATCH_UP_RECORDS) {
+		ix->touched = 0;
+		if ((r = index_catch_up(ix, &more)) != STORE_OK)
+			return r;
+	}
+	if (!more || !index_is_behind(ix))
+		return STORE_OK;
+	LOG("warn.index.write", log_str("user", ix->spool->user), log_str("why", "too much that could not be written"));
+	return STORE_TEMP;
+}
+
 bool
 index_is_behind(struct index *ix)
 {

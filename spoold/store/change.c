@@ -17,18 +17,20 @@
 #define BUSY_STEP_US	200
 #define BUSY_REST_MS	200
 
-/* An index found damaged is put aside and made anew. */
+/* An index found damaged is put aside and made anew; one that only got stuck is opened again. */
 static enum store_result
 reopen(struct store *s)
 {
-	uint64_t inode = s->ix.meta.inode;
+	struct index was = s->ix;
 	enum store_result r;
 
-	if (!s->ix.is_bad && s->ix.env != NULL)
+	if (!was.is_bad && !was.is_stuck && was.env != NULL)
 		return STORE_OK;
 	index_close(&s->ix);
-	r = index_open(&s->ix, s->spool, inode);
-	s->ix.is_bad = r != STORE_OK;
+	r = index_open(&s->ix, s->spool, was.is_bad ? was.meta.inode : 0);
+	s->ix.is_bad = r != STORE_OK && was.is_bad;
+	s->ix.is_unsaved = was.is_unsaved;
+	s->ix.save_again_ms = was.save_again_ms;
 	return r;
 }
 
@@ -40,7 +42,10 @@ store_read_begin(struct store *s)
 	return r == STORE_OK ? index_begin(&s->ix, false) : r;
 }
 
-/* In a write transaction: up to the log's end, over as many transactions as it takes; the last stays open. */
+/*
+ * In a write transaction: up to the log's end, over as many transactions as it takes; the last stays open. While the index
+ * cannot be written it is one, in memory.
+ */
 static enum store_result
 catch_up(struct store *s)
 {
@@ -48,7 +53,8 @@ catch_up(struct store *s)
 	bool more = false;
 
 	for (;;) {
-		if ((r = index_catch_up(&s->ix, &more)) != STORE_OK) {
+		r = index_is_in_memory(&s->ix) ? index_catch_up_unsaved(&s->ix) : index_catch_up(&s->ix, &more);
+		if (r != STORE_OK) {
 			(void)index_end(&s->ix);
 			return r;
 		}
@@ -96,13 +102,24 @@ catch_up_all(struct store *s)
 
 	s->ix.keeps_turn = r == STORE_OK;
 	if (r == STORE_OK && (r = catch_up(s)) == STORE_OK)
-		r = index_commit(&s->ix);
+		r = index_save(&s->ix);
 	index_turn_end(&s->ix);
 	return r;
 }
 
+/* The index cannot be written: what it lacks is applied in a transaction that its reader drops at the end. */
 static enum store_result
-current_begin(struct store *s)
+unsaved_begin(struct store *s)
+{
+	enum store_result r = reopen(s);
+
+	if (r == STORE_OK && (r = index_begin(&s->ix, true)) == STORE_OK)
+		r = catch_up(s);
+	return r;
+}
+
+static enum store_result
+current_begin(struct store *s, bool must)
 {
 	enum store_result r;
 	int64_t until = 0;
@@ -114,7 +131,7 @@ current_begin(struct store *s)
 			return r;
 		if (index_turn_try(&s->ix))
 			break;
-		if (!may_wait(s, &until)) {
+		if (!may_wait(s, &until) && !must) {
 			/* What is committed is whole, and a moment old: better than to wait for seconds. */
 			s->is_behind = true;
 			return STORE_OK;
@@ -127,18 +144,35 @@ current_begin(struct store *s)
 		return r;
 	}
 	if ((r = catch_up_all(s)) != STORE_OK)
-		return r;
+		return s->ix.is_unsaved ? unsaved_begin(s) : r;
 	index_checkpoint(&s->ix);
 	return index_begin(&s->ix, false);
+}
+
+/* Where the index is found not to be of this log, or stuck: anew at once. */
+static enum store_result
+current_again(struct store *s, bool must)
+{
+	enum store_result r = current_begin(s, must);
+
+	return r != STORE_OK && (s->ix.is_bad || s->ix.is_stuck) ? current_begin(s, must) : r;
 }
 
 enum store_result
 store_current_begin(struct store *s)
 {
-	enum store_result r = current_begin(s);
+	return current_again(s, false);
+}
 
-	/* Found not to be of this log: made anew at once. */
-	return r != STORE_OK && s->ix.is_bad ? current_begin(s) : r;
+enum store_result
+store_read_begin_since(struct store *s, uint64_t modseq)
+{
+	enum store_result r = store_read_begin(s);
+
+	if (r != STORE_OK || s->ix.meta.next_modseq > modseq)
+		return r;
+	/* What the caller knows was never written: it was read in memory, here or by another process. */
+	return (r = index_end(&s->ix)) == STORE_OK ? current_again(s, true) : r;
 }
 
 bool
@@ -167,7 +201,7 @@ change_prepare(struct store *s)
 
 	s->is_in_log = false;
 	r = prepare(s);
-	return r != STORE_OK && s->ix.is_bad ? prepare(s) : r;
+	return r != STORE_OK && (s->ix.is_bad || s->ix.is_stuck || s->ix.is_unsaved) ? prepare(s) : r;
 }
 
 enum store_result
@@ -202,9 +236,9 @@ change_drop(struct store *s, enum store_result why)
 
 	spool_unlock(s->spool);
 	/* Not undone: what was caught up is good whatever became of the change. */
-	r = index_commit(&s->ix);
+	r = index_save(&s->ix);
 	index_turn_end(&s->ix);
-	return r == STORE_OK ? why : r;
+	return r == STORE_OK || s->ix.is_unsaved ? why : r;
 }
 
 static enum store_result
@@ -233,7 +267,8 @@ change_end(struct store *s, struct record *records, size_t n, const struct body_
 	if (n == 0)
 		return change_drop(s, STORE_OK);
 	/* Of our own: catching up may go on to a segment that another process has begun. */
-	if ((log_fd = fcntl(s->spool->write_fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+	errno = EROFS;
+	if (s->spool->write_fd < 0 || (log_fd = fcntl(s->spool->write_fd, F_DUPFD_CLOEXEC, 0)) < 0) {
 		LOG("warn.store.log", log_str("user", s->spool->user), log_str("step", "dup"), log_str("why", strerror(errno)));
 		return change_drop(s, STORE_TEMP);
 	}
@@ -245,14 +280,14 @@ change_end(struct store *s, struct record *records, size_t n, const struct body_
 	spool_unlock(s->spool);
 	applied = catch_up(s);
 	if (applied == STORE_OK)
-		applied = index_commit(&s->ix);
+		applied = index_save(&s->ix);
 	index_turn_end(&s->ix);
 	/* The log has it, whatever the index says: the other copy must have it too. */
 	r = hand_over(s, log_fd, records, n, bodies, wait);
 	close(log_fd);
 	if (applied == STORE_OK)
 		index_checkpoint(&s->ix);
-	else
+	else if (!s->ix.is_unsaved)
 		LOG("warn.store.behind", log_str("user", s->spool->user), log_u64("modseq", records[n - 1].modseq));
 	/* It has happened, and whoever can next write the index will find it: a NO would have it repeated. */
 	return r;

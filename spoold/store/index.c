@@ -13,6 +13,7 @@
 
 #include "log.h"
 
+#define OPEN_FLAGS	(MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOTLS)
 #define READERS_MAX	256	/* processes that may have one user's index open */
 
 struct ix_key
@@ -33,8 +34,8 @@ key_name(char kind, struct slice name)
 	return k;
 }
 
-int
-index_open_env(struct index *ix, const char *path)
+static int
+open_env(struct index *ix, const char *path, unsigned how)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	int dead, rc;
@@ -43,7 +44,7 @@ index_open_env(struct index *ix, const char *path)
 		return rc;
 	if ((rc = mdb_env_set_mapsize(ix->env, ix->spool->host->map_bytes / page * page)) == 0 &&
 	    (rc = mdb_env_set_maxreaders(ix->env, READERS_MAX)) == 0 &&
-	    (rc = mdb_env_open(ix->env, path, MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOTLS, 0600)) == 0 &&
+	    (rc = mdb_env_open(ix->env, path, OPEN_FLAGS | how, 0600)) == 0 &&
 	    (rc = mdb_reader_check(ix->env, &dead)) == 0) {
 		/* The unnamed tree has a fixed handle; any transaction may open it. */
 		MDB_txn *txn;
@@ -56,6 +57,14 @@ index_open_env(struct index *ix, const char *path)
 	if (rc != 0)
 		index_close_env(ix);
 	return rc;
+}
+
+int
+index_open_env(struct index *ix, const char *path)
+{
+	int rc = open_env(ix, path, 0);
+
+	return rc == EROFS ? open_env(ix, path, MDB_RDONLY) : rc;
 }
 
 void
@@ -92,9 +101,19 @@ fail(struct index *ix, int rc)
 	case ENOSPC:
 	case EDQUOT:
 	case EIO:
+	case EROFS:
+	case EACCES:	/* it was opened on a file system that is read-only */
+		ix->is_unsaved = true;
+		ix->save_again_ms = mono_ms() + INDEX_SAVE_MS;
+		LOG("warn.index.write", log_str("user", user), log_str("why", mdb_strerror(rc)));
+		break;
+	case MDB_PANIC:	/* after a meta page could not be written */
+	case MDB_MAP_RESIZED:
+		ix->is_stuck = true;
+		LOG("warn.index.write", log_str("user", user), log_str("why", mdb_strerror(rc)));
+		break;
 	case MDB_READERS_FULL:
 	case MDB_TXN_FULL:
-	case MDB_MAP_RESIZED:
 		LOG("warn.index.write", log_str("user", user), log_str("why", mdb_strerror(rc)));
 		break;
 	default:
@@ -288,6 +307,29 @@ index_commit(struct index *ix)
 	ix->rc = mdb_txn_commit(ix->txn);
 	written(ix);
 	return ix->rc == 0 ? STORE_OK : fail(ix, ix->rc);
+}
+
+bool
+index_is_in_memory(const struct index *ix)
+{
+	return ix->is_unsaved && mono_ms() < ix->save_again_ms;
+}
+
+enum store_result
+index_save(struct index *ix)
+{
+	enum store_result r;
+
+	if (index_is_in_memory(ix)) {
+		r = index_end(ix);
+		return r == STORE_OK ? STORE_TEMP : r;
+	}
+	if ((r = index_commit(ix)) != STORE_OK)
+		return r;
+	if (ix->is_unsaved)
+		LOG("index.saved", log_str("user", ix->spool->user));
+	ix->is_unsaved = false;
+	return STORE_OK;
 }
 
 bool

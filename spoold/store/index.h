@@ -33,6 +33,9 @@ struct index {
 	int		 rc;		/* first failure of this transaction */
 	uint64_t	 husks;		/* applied since it was opened: bodies may be missing and that is right */
 	bool		 is_bad;	/* not to be used any more: rebuild */
+	bool		 is_stuck;	/* LMDB wants it closed and opened again */
+	bool		 is_unsaved;	/* it could not be written: changes are applied in memory, for each who looks */
+	int64_t		 save_again_ms;	/* while it is unsaved: not tried before */
 	bool		 has_turn;	/* to write: of all processes this one */
 	bool		 keeps_turn;	/* over several transactions; its owner ends that */
 	bool		 is_private;	/* index_make_private's: nobody is told */
@@ -70,6 +73,11 @@ void		 index_turn_end(struct index *);
 enum store_result index_end(struct index *);
 /* Commits. STORE_TEMP: nothing of it is in the index. */
 enum store_result index_commit(struct index *);
+/* The same, but while the index cannot be written tries that only every INDEX_SAVE_MS, and else drops the transaction. */
+#define INDEX_SAVE_MS	1000
+enum store_result index_save(struct index *);
+/* It cannot be written, and is not to be tried now. */
+bool		 index_is_in_memory(const struct index *);
 
 /* True when it is there; the slice is LMDB's and good until the next write or the end. */
 bool		 index_get(struct index *, const struct ix_key *, struct slice *out);
@@ -105,6 +113,12 @@ void		 iter_end(struct iter *);
 #define CATCH_UP_RECORDS	4000	/* what a transaction holds in memory stays bounded */
 #define CATCH_UP_MSGS		20000
 enum store_result index_catch_up(struct index *, bool *more_out);
+/*
+ * The same in one transaction to the log's end, for who will drop it: where it cannot be written. STORE_TEMP (logged) also past
+ * INDEX_MEMORY_RECORDS.
+ */
+#define INDEX_MEMORY_RECORDS	20000
+enum store_result index_catch_up_unsaved(struct index *);
 /* In any transaction: is there anything to catch up with? (One fstat, one faccessat.) */
 bool		 index_is_behind(struct index *);
 

@@ -151,6 +151,12 @@ spool_append(struct spool *s, struct record *r, size_t n, const struct body_src 
 	struct buf lines;
 	bool is_bad = false;
 
+	if (s->write_fd < 0) {
+		errno = EROFS;
+		LOG("warn.store.append", log_str("user", s->user), log_u64("segment", s->head.number), log_u64("offset", s->at),
+		    log_str("why", strerror(errno)));
+		return STORE_TEMP;
+	}
 	for (size_t i = 0; i < n; i++)
 		bytes += RECORD_HEADER_BYTES + r[i].extra.n + RECORD_TRAILER_BYTES;
 	lines = buf_make(bytes);

@@ -66,8 +66,9 @@ open_segment(struct spool *s, uint32_t number)
 	segment_name(number, name);
 	if ((r = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return -1;
+	/* What is mounted read-only can be read. */
 	w = openat(s->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (w < 0 || fstat(r, &st) != 0 || segment_read(r, slice_of(s->user), number, &head) != 0) {
+	if ((w < 0 && errno != EROFS) || fstat(r, &st) != 0 || segment_read(r, slice_of(s->user), number, &head) != 0) {
 		int saved = errno;
 
 		close(r);
@@ -76,10 +77,10 @@ open_segment(struct spool *s, uint32_t number)
 		errno = saved;
 		return -1;
 	}
-	if (s->read_fd >= 0) {
+	if (s->read_fd >= 0)
 		close(s->read_fd);
+	if (s->write_fd >= 0)
 		close(s->write_fd);
-	}
 	s->read_fd = r;
 	s->write_fd = w;
 	s->inode = st.st_ino;

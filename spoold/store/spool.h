@@ -18,7 +18,7 @@ struct spool {
 	char		 user[USER_MAX_BYTES + 1];
 	int		 dir_fd;
 	struct segment_head head;	/* of the segment appended to */
-	int		 read_fd, write_fd;	/* of it */
+	int		 read_fd, write_fd;	/* of it; -1 to write: its file system is read-only */
 	ino_t		 inode;		/* likewise */
 	unsigned	 refs;
 	bool		 is_kept;	/* in the table: closed when its place is needed, not when it is put back */

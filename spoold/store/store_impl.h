@@ -32,9 +32,11 @@ struct store {
 
 /* A read transaction on the index as it is; end it with index_end. */
 enum store_result store_read_begin(struct store *);
+/* The same, but never of before the record of that modseq. */
+enum store_result store_read_begin_since(struct store *, uint64_t modseq);
 /*
  * The same after catching up with the log; where another process is in a long change, as it was before
- * that (is_behind).
+ * that (is_behind). Where the index cannot be written the transaction is one to write, and index_end drops it.
  */
 enum store_result store_current_begin(struct store *);
 /* The turn to write, waiting a moment. False: another process is in a long change; what can wait should. */

@@ -10,7 +10,8 @@
 static enum store_result
 begin(struct store *s, const struct view *v, struct mbox *m, const struct untold **gone)
 {
-	enum store_result r = store_read_begin(s);
+	uint64_t known = v->modseq > v->expunge_modseq ? v->modseq : v->expunge_modseq;
+	enum store_result r = store_read_begin_since(s, v->sync_modseq > known ? v->sync_modseq : known);
 
 	if (r != STORE_OK)
 		return r;

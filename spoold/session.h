@@ -84,5 +84,7 @@ void	session_free(struct session *);
 /* imap/imap.c, pop3/pop3.c */
 enum session_end	imap_run(struct session *);
 enum session_end	pop3_run(struct session *);
+/* Once in a worker: seconds from a POP3 login to the next of the same user (RFC 2449 6.5); 0: no delay. */
+void			pop3_init(uint64_t login_delay_s);
 
 #endif

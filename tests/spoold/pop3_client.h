@@ -25,6 +25,7 @@ struct spool {
 	struct store_host	host;
 	struct slice		user;
 	unsigned char		inbox[RECORD_ID_BYTES];
+	bool			is_utf8;	/* its sessions said UTF8 before the login */
 };
 
 _Noreturn static inline void
@@ -123,7 +124,8 @@ lot1_run(struct lot1 *l, enum session_why why)
 
 	session_begin(&s, &l->spool->host, 1, fcntl(l->fd, F_DUPFD_CLOEXEC, 3), worker_lock);
 	s.why = why;
-	s.who = (struct sessopen){.proto = SESS_POP3, .user = l->spool->user, .sid = SLICE("s1")};
+	s.who = (struct sessopen){.proto = SESS_POP3, .user = l->spool->user, .sid = SLICE("s1"),
+	    .mechs = SLICE(" PLAIN SCRAM-SHA-1"), .is_utf8 = l->spool->is_utf8};
 	if (buf_add_slice(&s.state, buf_slice(&l->state)) == -1)
 		abort();
 	l->is_parked = pop3_run(&s) == SESSION_PARK;

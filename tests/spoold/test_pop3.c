@@ -67,6 +67,7 @@ static const char transcript[] =
     "C: TOP 1 -1\n" "S: -ERR number of lines expected\n"
     "C: TOP 4 1\n" "S: -ERR no such message, only 3 in maildrop\n"
     "C: RETR 1\n" "S: +OK 45 octets\nS: Subject: one\nS: \nS: line 1\nS: ..dot\nS: ...two\nS: ..\nS: end\nS: .\n"
+    "C: RETR 2\n" "S: +OK 35 octets\nS: Subject: no end of header\nS: X: y\nS: \nS: .\n"
     "C: RETR 3\n" "S: +OK 29 octets\nS: Subject: three\nS: \nS: no line end\nS: .\n"
     "C: DELE 1\n" "S: +OK message 1 deleted\n"
     "C: DELE 1\n" "S: -ERR message is deleted\n"
@@ -83,8 +84,14 @@ static const char transcript[] =
     "C: LAST\n" "S: -ERR unknown command\n"
     "C: USER alice\n" "S: -ERR unknown command\n"
     "C: \n" "S: -ERR unknown command\n"
-    "C: CAPA\n" "S: +OK capability list follows\nS: TOP\nS: UIDL\nS: RESP-CODES\nS: AUTH-RESP-CODE\nS: PIPELINING\nS: EXPIRE NEVER\n"
-	"S: IMPLEMENTATION twinspool-" TS_VERSION "\nS: .\n"
+    "C: CAPA\n" "S: +OK capability list follows\nS: TOP\nS: UIDL\nS: RESP-CODES\nS: AUTH-RESP-CODE\nS: PIPELINING\nS: EXPIRE NEVER\nS: UTF8\nS: LANG\n"
+	"S: USER\nS: SASL PLAIN SCRAM-SHA-1\nS: IMPLEMENTATION twinspool-" TS_VERSION "\nS: .\n"
+    "C: LANG\n" "S: +OK language listing follows\nS: en English\nS: .\n"
+    "C: LANG en-GB\n" "S: +OK en the answers are in English\n"
+    "C: LANG de\n" "S: -ERR no such language, only en\n"
+    "C: LANG en x\n" "S: -ERR wrong number of arguments\n"
+    "C: UTF8\n" "S: -ERR unknown command\n"
+    "C: AUTH PLAIN\n" "S: -ERR unknown command\n"
     "C: QUIT\n" "S: +OK bye\n";
 
 /* The lines of one side, with CRLF. */

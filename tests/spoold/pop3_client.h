@@ -41,6 +41,7 @@ spool_make(struct spool *sp)
 	struct mboxname name;
 	struct store *st;
 
+	*sp = (struct spool){.is_utf8 = false};
 	snprintf(sp->dir, sizeof(sp->dir), "/tmp/test_pop3.XXXXXX");
 	if (mkdtemp(sp->dir) == NULL)
 		spool_fail("mkdtemp");

@@ -1,6 +1,6 @@
 /*
  * POP3 after login (RFC 1939 4 to 6): opens and locks the maildrop, takes command lines as they come, and gives
- * the session back to the lot when the client is quiet. Called by the worker, which calls nothing else here. Only QUIT
+ * the session back to the lot when the client is quiet, half a line with it. Called by the worker, which calls nothing else here. Only QUIT
  * removes messages: a session that ends in any other way, by a lost connection, its autologout or a stopping
  * daemon, leaves the maildrop as it was.
  *
@@ -189,7 +189,8 @@ serve(struct pop3 *p)
 		lines_run(p);
 		if (p->is_over || s->is_dead)
 			return SESSION_CLOSE;
-		if (session_should_park(s, SESSION_LINGER_MS)) {
+		/* What is left of the input is a line without an end, and short. */
+		if (session_is_quiet(s, SESSION_LINGER_MS)) {
 			if (s->is_dead)
 				return SESSION_CLOSE;
 			if (state_pack(p))

@@ -355,6 +355,36 @@ test_long_line(void **state)
 	spool_free(&sp);
 }
 
+/* Half a line waits as long as a quiet client may (RFC 1939 3), and keeps no worker. */
+static void
+test_half_line(void **state)
+{
+	struct spool sp;
+	struct lot1 l;
+	char x[POP3_LINE_MAX_BYTES + 1];
+	size_t i;
+
+	(void)state;
+	spool_three(&sp);
+	assert_true(lot1_open(&l, &sp));
+	buf_clear(&l.said);
+	for (i = 0; i < 6; i++)
+		assert_true(lot1_say(&l, (struct slice){&"STAT\r\n"[i], 1}));
+	assert_true(slice_is(buf_slice(&l.said), SLICE("+OK 3 107\r\n")));
+	memset(x, ' ', sizeof(x));
+	memcpy(x, "NOOP", 4);
+	assert_true(lot1_say(&l, (struct slice){x, POP3_LINE_MAX_BYTES}));
+	assert_true(lot1_say(&l, SLICE("\r")));
+	assert_true(lot1_say(&l, SLICE("\nDELE 1\r\nQUI")));
+	assert_true(slice_is(buf_slice(&l.said), SLICE("+OK 3 107\r\n+OK\r\n+OK message 1 deleted\r\n")));
+	assert_int_equal(l.unread.n, 3);
+	assert_false(lot1_run(&l, SESSION_TIMER));
+	assert_string_equal(l.why, "timeout");
+	lot1_close(&l);
+	buf_free(&l.said);
+	spool_free(&sp);
+}
+
 /* Another session expunges, another message comes: the numbers stay, the bytes too, the new one is not seen. */
 static void
 test_meanwhile(void **state)
@@ -582,6 +612,7 @@ main(void)
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_bad_input),
 		cmocka_unit_test(test_long_line),
+		cmocka_unit_test(test_half_line),
 		cmocka_unit_test(test_meanwhile),
 		cmocka_unit_test(test_state),
 		cmocka_unit_test(test_ranges),

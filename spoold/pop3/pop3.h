@@ -12,7 +12,8 @@
 #define POP3_UNKNOWN_MAX	20		/* unknown or malformed commands in a row: so many end it (no mail client) */
 #define POP3_AUTOLOGOUT_MS	(10 * 60 * 1000)	/* RFC 1939 3: at least 10 minutes */
 #define POP3_MESSAGES_MAX	(64U * 1024 * 1024)	/* of one maildrop: 8 MiB of marks */
-#define POP3_RANGES_MAX		500		/* runs of marked messages in a parked state; more of them keep the worker */
+#define POP3_RANGES_MAX		500		/* runs of marked messages in a parked state: 8 bytes each; more of them go as bits */
+#define POP3_BITS_MAX_BYTES	4000		/* of marks in it: 31,999 messages. More, and in more runs, keep the worker */
 #define POP3_SEEN_MAX		256		/* messages read whose \Seen is still to be stored */
 
 struct pop3 {

@@ -487,33 +487,65 @@ test_state(void **state)
 	spool_free(&sp);
 }
 
-/* Runs of marks at the limit park, one past does not. */
+static void
+check_marks(const struct pop3 *p, struct session *s)
+{
+	struct pop3 q = {.s = s};
+
+	assert_true(state_pack(p));
+	assert_true(s->state.n <= SESSION_STATE_MAX_BYTES);
+	assert_true(state_unpack(&q, buf_slice(&s->state)));
+	assert_int_equal(q.count, p->count);
+	for (uint32_t i = 1; i <= p->count; i++)
+		assert_int_equal(marks_has(&q, i), marks_has(p, i));
+	buf_free(&q.marks);
+}
+
+/* Runs of marks at the limit, one past it as bits, and as many bits as there may be; one message more does not park. */
 static void
 test_ranges(void **state)
 {
+	static const uint32_t counts[] = {2 * POP3_RANGES_MAX + 2, 8 * POP3_BITS_MAX_BYTES - 1, 8 * POP3_BITS_MAX_BYTES};
 	struct session s = {.state = buf_make(SESSION_STATE_MAX_BYTES)};
-	struct pop3 p = {.s = &s, .count = 2 * POP3_RANGES_MAX + 2, .view = {.uidvalidity = 1, .uidnext = 5000}}, q = {.s = &s};
 	uint32_t i, first, last;
 
 	(void)state;
-	assert_true(marks_make(&p));
-	for (i = 0; i < POP3_RANGES_MAX; i++)
-		marks_set(&p, 2 * i + 1);
-	assert_true(state_pack(&p));
-	assert_true(state_unpack(&q, buf_slice(&s.state)));
-	assert_int_equal(q.count, p.count);
-	for (i = 1; i <= p.count; i++)
-		assert_int_equal(marks_has(&q, i), marks_has(&p, i));
-	marks_set(&p, 2 * POP3_RANGES_MAX + 1);
-	assert_false(state_pack(&p));
-	marks_clear(&p);
-	assert_false(marks_run(&p, 1, &first, &last));
-	marks_set(&p, p.count);
-	assert_true(marks_run(&p, 1, &first, &last));
-	assert_int_equal(first, p.count);
-	assert_int_equal(last, p.count);
-	buf_free(&p.marks);
-	buf_free(&q.marks);
+	for (size_t k = 0; k < 3; k++) {
+		struct pop3 p = {.s = &s, .count = counts[k], .view = {.uidvalidity = 1, .uidnext = 50000}}, q = {.s = &s};
+
+		assert_true(marks_make(&p));
+		for (i = 0; i < POP3_RANGES_MAX; i++)
+			marks_set(&p, 2 * i + 1);
+		check_marks(&p, &s);
+		marks_set(&p, 2 * POP3_RANGES_MAX + 1);
+		if (k == 2) {
+			assert_false(state_pack(&p));
+		} else {
+			check_marks(&p, &s);
+			/* A bit beyond the last message; a byte more or less; no more runs than could go as such. */
+			s.state.p[s.state.n - 1] = (char)(s.state.p[s.state.n - 1] | 1 << p.count % 8);
+			assert_false(state_unpack(&q, buf_slice(&s.state)));
+			buf_free(&q.marks);
+			assert_true(state_pack(&p));
+			buf_add(&s.state, "", 1);
+			assert_false(state_unpack(&q, buf_slice(&s.state)));
+			buf_free(&q.marks);
+			s.state.n -= 2;
+			assert_false(state_unpack(&q, buf_slice(&s.state)));
+			buf_free(&q.marks);
+			assert_true(state_pack(&p));
+			s.state.p[s.state.n - p.marks.n] = (char)(s.state.p[s.state.n - p.marks.n] & ~1);
+			assert_false(state_unpack(&q, buf_slice(&s.state)));
+			buf_free(&q.marks);
+		}
+		marks_clear(&p);
+		assert_false(marks_run(&p, 1, &first, &last));
+		marks_set(&p, p.count);
+		assert_true(marks_run(&p, 1, &first, &last));
+		assert_int_equal(first, p.count);
+		assert_int_equal(last, p.count);
+		buf_free(&p.marks);
+	}
 	buf_free(&s.state);
 }
 

@@ -109,7 +109,7 @@ take_id(struct fields *f, unsigned char *id_out)
 static bool
 is_type(char c)
 {
-	return c != '\0' && strchr("SMBLFXCRDUNVPmbEZOG", c) != NULL;
+	return c != '\0' && strchr("SMBLFXCRDUANVPmbEZOG", c) != NULL;
 }
 
 void

@@ -38,6 +38,7 @@ enum record_type {
 	RECORD_RENAME = 'R',	/* extra: pairs of mailbox id and new name (a tree in one record) */
 	RECORD_DELETE = 'D',
 	RECORD_SUBSCRIBE = 'U',
+	RECORD_METADATA = 'A',	/* mailbox zero: of the user; extra: entries set and removed, all of one command */
 	RECORD_RECENT = 'N',	/* a rev1 session took the \Recent of every UID below uid */
 	RECORD_VOID = 'V',	/* extra: u64 modseq of the record that did not happen */
 	RECORD_PURGE = 'P',	/* extra: extra_purge: what was expunged from the mailbox by then is gone for good */

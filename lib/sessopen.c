@@ -15,6 +15,19 @@ is_graph(struct slice s)
 	return true;
 }
 
+/* *(SP sasl-mech) (RFC 4422 3.1): what CAPA's line holds after "SASL". */
+static bool
+is_mechs(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		if (c == ' ' ? i + 1 == s.n || s.p[i + 1] == ' ' : (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_')
+			return false;
+	}
+	return s.n == 0 || s.p[0] == ' ';
+}
+
 void
 sessopen_pack(struct buf *b, const struct sessopen *o)
 {
@@ -26,13 +39,15 @@ sessopen_pack(struct buf *b, const struct sessopen *o)
 	pack_u16(b, o->port);
 	pack_u8(b, o->is_tls);
 	pack_str(b, o->client_id);
+	pack_str(b, o->mechs);
+	pack_u8(b, o->is_utf8);
 }
 
 bool
 sessopen_unpack(struct slice in, struct sessopen *out)
 {
 	struct unpack u = unpack_make(in.p, in.n);
-	uint8_t proto = unpack_u8(&u), is_tls;
+	uint8_t proto = unpack_u8(&u), is_tls, is_utf8;
 
 	out->user = unpack_str(&u);
 	out->sid = unpack_str(&u);
@@ -41,12 +56,15 @@ sessopen_unpack(struct slice in, struct sessopen *out)
 	out->port = unpack_u16(&u);
 	is_tls = unpack_u8(&u);
 	out->client_id = unpack_str(&u);
-	if (!unpack_end(&u) || (proto != SESS_IMAP && proto != SESS_POP3) || is_tls > 1)
+	out->mechs = unpack_str(&u);
+	is_utf8 = unpack_u8(&u);
+	if (!unpack_end(&u) || (proto != SESS_IMAP && proto != SESS_POP3) || is_tls > 1 || is_utf8 > 1)
 		return false;
 	out->proto = (enum sess_proto)proto;
 	out->is_tls = is_tls == 1;
+	out->is_utf8 = is_utf8 == 1;
 	return user_is_valid(out->user) && out->sid.n >= 1 && out->sid.n <= SESSOPEN_SID_MAX_BYTES && is_graph(out->sid) &&
 	    out->tag.n <= SESSOPEN_TAG_MAX_BYTES && is_graph(out->tag) && (proto != SESS_IMAP || out->tag.n > 0) &&
 	    out->addr.n <= SESSOPEN_ADDR_MAX_BYTES && is_graph(out->addr) &&
-	    out->client_id.n <= SESSOPEN_CLIENT_ID_MAX_BYTES;
+	    out->client_id.n <= SESSOPEN_CLIENT_ID_MAX_BYTES && out->mechs.n <= SESSOPEN_MECHS_MAX_BYTES && is_mechs(out->mechs);
 }

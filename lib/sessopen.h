@@ -13,6 +13,7 @@
 #define SESSOPEN_TAG_MAX_BYTES		128	/* IMAP tag of the login */
 #define SESSOPEN_ADDR_MAX_BYTES		64	/* numeric address */
 #define SESSOPEN_CLIENT_ID_MAX_BYTES	512	/* what the client said in ID before login, as logged */
+#define SESSOPEN_MECHS_MAX_BYTES	168	/* 8 mechanisms (proxyd's limit) of 20 bytes (RFC 4422 3.1), a space before each */
 
 enum sess_proto { SESS_IMAP = 1, SESS_POP3 = 2 };
 
@@ -25,6 +26,8 @@ struct sessopen {
 	uint16_t	port;
 	bool		is_tls;
 	struct slice	client_id;
+	struct slice	mechs;		/* POP3: SASL mechanisms this door offers, which CAPA goes on naming (RFC 5034 3): " PLAIN LOGIN" */
+	bool		is_utf8;	/* POP3: the client said UTF8 before the login (RFC 6856 2.1) */
 };
 
 void	sessopen_pack(struct buf *, const struct sessopen *);

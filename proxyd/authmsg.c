@@ -18,6 +18,8 @@ auth_pack(struct buf *b, const struct auth_msg *m)
 		pack_u16(b, m->start.who.port);
 		pack_u8(b, m->start.who.is_tls);
 		pack_str(b, m->start.who.client_id);
+		pack_str(b, m->start.who.mechs);
+		pack_u8(b, m->start.who.is_utf8);
 		pack_str(b, m->start.mech);
 		pack_u8(b, m->start.has_initial);
 		pack_str(b, m->start.initial);
@@ -40,7 +42,7 @@ auth_pack(struct buf *b, const struct auth_msg *m)
 static bool
 unpack_start(struct unpack *u, struct auth_start *s)
 {
-	uint8_t proto = unpack_u8(u), tls, initial;
+	uint8_t proto = unpack_u8(u), tls, utf8, initial;
 
 	s->who.sid = unpack_str(u);
 	s->who.tag = unpack_str(u);
@@ -48,15 +50,19 @@ unpack_start(struct unpack *u, struct auth_start *s)
 	s->who.port = unpack_u16(u);
 	tls = unpack_u8(u);
 	s->who.client_id = unpack_str(u);
+	s->who.mechs = unpack_str(u);
+	utf8 = unpack_u8(u);
 	s->mech = unpack_str(u);
 	initial = unpack_u8(u);
 	s->initial = unpack_str(u);
 	s->who.proto = proto == SESS_POP3 ? SESS_POP3 : SESS_IMAP;
 	s->who.is_tls = tls == 1;
+	s->who.is_utf8 = utf8 == 1;
 	s->has_initial = initial == 1;
-	return (proto == SESS_IMAP || proto == SESS_POP3) && tls <= 1 && initial <= 1 &&
+	return (proto == SESS_IMAP || proto == SESS_POP3) && tls <= 1 && utf8 <= 1 && initial <= 1 &&
 	    s->who.sid.n <= SESSOPEN_SID_MAX_BYTES && s->who.tag.n <= SESSOPEN_TAG_MAX_BYTES &&
 	    s->who.addr.n <= SESSOPEN_ADDR_MAX_BYTES && s->who.client_id.n <= SESSOPEN_CLIENT_ID_MAX_BYTES &&
+	    s->who.mechs.n <= SESSOPEN_MECHS_MAX_BYTES &&
 	    s->mech.n > 0 && s->mech.n <= AUTH_MECH_MAX_BYTES && s->initial.n <= AUTH_DATA_MAX_BYTES;
 }
 

@@ -264,7 +264,8 @@ auth_ask(struct conn *c, enum auth_verb verb)
 		TAILQ_INSERT_TAIL(&c->net->waiting, c, waiting);
 		m.start = (struct auth_start){
 		    .who = {.proto = c->proto, .sid = {c->sid, CONN_SID_BYTES}, .tag = slice_of(p->tag),
-			.addr = slice_of(c->addr), .port = c->port, .is_tls = c->is_tls, .client_id = buf_slice(&p->client_id)},
+			.addr = slice_of(c->addr), .port = c->port, .is_tls = c->is_tls, .client_id = buf_slice(&p->client_id),
+			.mechs = slice_of(c->proto == SESS_POP3 ? p->policy->pop3_sasl[c->is_tls] : ""), .is_utf8 = p->is_utf8},
 		    .mech = slice_of(p->mech), .has_initial = p->has_initial, .initial = m.data};
 	}
 	m.exchange = c->exchange;

@@ -143,6 +143,7 @@ house_check(struct house *h, struct conf_wrong *out)
 	if (pre_policy_make(&h->policy, h->conf.mech_list.v, h->conf.mech_list.n, h->conf.plaintext_login,
 	    (unsigned)h->conf.auth_failures_max) == -1 || !chain_read(h, out))
 		return false;
+	h->policy.pop3_login_delay_s = h->conf.pop3_login_delay_s;
 	h->key_file = file_open("tls_key", h->conf.tls_key, out);
 	return h->key_file != -1 && pem_check(h, out);
 }

@@ -1,7 +1,7 @@
 /*
- * POP3 before login: CAPA, USER, PASS, AUTH, STLS, QUIT. See prelogin.h. No APOP: it needs passwords
+ * POP3 before login: CAPA, USER, PASS, AUTH, STLS, UTF8, LANG, QUIT. See prelogin.h. No APOP: it needs passwords
  * that can be read. Nothing a client says is echoed. RFC 1939 4, 7; RFC 2449 (CAPA), RFC 2595 4
- * (STLS), RFC 3206 (AUTH-RESP-CODE), RFC 5034 (AUTH).
+ * (STLS), RFC 3206 (AUTH-RESP-CODE), RFC 5034 (AUTH), RFC 6856 (UTF8, LANG).
  */
 #include <ctype.h>
 #include <errno.h>
@@ -9,6 +9,7 @@
 
 #include "frame.h"
 #include "log.h"
+#include "pop3capa.h"
 #include "prelogin.h"
 
 struct command {
@@ -20,7 +21,7 @@ struct command {
 
 struct verb {
 	const char	*name;
-	bool		 has_arg;
+	enum { ARG_NONE, ARG_MAY, ARG_MUST } arg;
 	enum pre_act	(*run)(struct prelogin *, const struct command *, struct buf *out);
 };
 
@@ -44,18 +45,33 @@ user_forget(struct prelogin *p)
 	p->pop3_user = NULL;
 }
 
-/* RFC 2449 5; the same before and after login but for USER, SASL and STLS, which say what is allowed now. */
 static enum pre_act
 run_capa(struct prelogin *p, const struct command *c, struct buf *out)
 {
-	const char *sasl = p->policy->pop3_sasl[p->is_tls];
+	const struct pop3capa capa = {.mechs = slice_of(p->policy->pop3_sasl[p->is_tls]),
+	    .login_delay_s = p->policy->pop3_login_delay_s, .is_before_login = true, .has_stls = !p->is_tls};
 
 	(void)c;
-	buf_addf(out, "+OK capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n%s",
-	    pre_policy_allows(p->policy, SLICE("PLAIN"), p->is_tls) ? "USER\r\n" : "");
-	if (sasl[0] != '\0')
-		buf_addf(out, "SASL%s\r\n", sasl);
-	buf_addf(out, "%s.\r\n", p->is_tls ? "" : "STLS\r\n");
+	pop3capa_put(out, &capa);
+	return PRE_MORE;
+}
+
+/* A language we lack is no bad command: clients ask for their user's own. */
+static enum pre_act
+run_lang(struct prelogin *p, const struct command *c, struct buf *out)
+{
+	(void)p;
+	pop3capa_lang(out, c->arg);
+	return PRE_MORE;
+}
+
+/* RFC 6856 2.1: what it means is seen after login. */
+static enum pre_act
+run_utf8(struct prelogin *p, const struct command *c, struct buf *out)
+{
+	(void)c;
+	p->is_utf8 = true;
+	buf_add_str(out, "+OK UTF-8 from now on\r\n");
 	return PRE_MORE;
 }
 
@@ -86,6 +102,18 @@ run_pass(struct prelogin *p, const struct command *c, struct buf *out)
 	return act == PRE_START ? act : answer_bad(p, "the name or password is too long", out);
 }
 
+/* AUTH alone, from before there was CAPA: Outlook asks so what there is. */
+static enum pre_act
+auth_list(struct prelogin *p, struct buf *out)
+{
+	buf_add_str(out, "+OK mechanisms follow\r\n");
+	for (size_t i = 0; i < p->policy->nmechs; i++)
+		if (pre_policy_allows(p->policy, slice_of(p->policy->mechs[i]), p->is_tls))
+			buf_addf(out, "%s\r\n", p->policy->mechs[i]);
+	buf_add_str(out, ".\r\n");
+	return PRE_MORE;
+}
+
 /* AUTH mechanism [initial-response] (RFC 5034 4) */
 static enum pre_act
 run_auth(struct prelogin *p, const struct command *c, struct buf *out)
@@ -94,6 +122,8 @@ run_auth(struct prelogin *p, const struct command *c, struct buf *out)
 	const char *blank = memchr(c->arg.p, ' ', c->arg.n);
 	struct slice mech = {c->arg.p, blank != NULL ? (size_t)(blank - c->arg.p) : c->arg.n}, initial = {NULL, 0};
 
+	if (c->arg.n == 0)
+		return auth_list(p, out);
 	if (blank != NULL)
 		initial = (struct slice){blank + 1, c->arg.n - mech.n - 1};
 	if (mech.n == 0 || (blank != NULL && initial.n == 0))
@@ -133,12 +163,14 @@ run_quit(struct prelogin *p, const struct command *c, struct buf *out)
 }
 
 static const struct verb verbs[] = {
-	{"CAPA", false, run_capa},
-	{"USER", true, run_user},
-	{"PASS", true, run_pass},
-	{"AUTH", true, run_auth},
-	{"STLS", false, run_stls},
-	{"QUIT", false, run_quit},
+	{"CAPA", ARG_NONE, run_capa},
+	{"USER", ARG_MUST, run_user},
+	{"PASS", ARG_MUST, run_pass},
+	{"AUTH", ARG_MAY, run_auth},
+	{"STLS", ARG_NONE, run_stls},
+	{"UTF8", ARG_NONE, run_utf8},
+	{"LANG", ARG_MAY, run_lang},
+	{"QUIT", ARG_NONE, run_quit},
 };
 
 static enum pre_act
@@ -157,7 +189,7 @@ command_run(struct prelogin *p, struct slice line, bool has_rest, struct buf *ou
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		if (!slice_is_nocase(c.verb, slice_of(verbs[i].name)))
 			continue;
-		if (c.has_arg != verbs[i].has_arg)
+		if (c.has_arg ? verbs[i].arg == ARG_NONE : verbs[i].arg == ARG_MUST)
 			return answer_bad(p, c.has_arg ? "no argument is allowed" : "an argument is needed", out);
 		return verbs[i].run(p, &c, out);
 	}

@@ -185,6 +185,7 @@ prelogin_secured(struct prelogin *p)
 	buf_clear(&p->client_id);
 	free(p->pop3_user);
 	p->pop3_user = NULL;
+	p->is_utf8 = false;
 	p->is_tls = true;
 	p->state = PRE_IN_COMMAND;
 }

@@ -32,6 +32,7 @@ struct pre_policy {
 	size_t		nmechs;
 	bool		plaintext;	/* passwords in the clear are allowed without TLS */
 	unsigned	failures_max;	/* failed logins of a connection */
+	uint64_t	pop3_login_delay_s;	/* announced, and enforced behind us; 0: none */
 	char		imap_caps[2][PRE_CAPS_MAX_BYTES];	/* [is_tls] */
 	char		pop3_sasl[2][PRE_CAPS_MAX_BYTES];	/* "SASL ..." line's mechanisms */
 };
@@ -54,6 +55,7 @@ struct prelogin {
 	size_t		 asked;			/* synchronising literals of this command already asked for */
 	char		 tag[SESSOPEN_TAG_MAX_BYTES + 1];	/* IMAP: of the login under way */
 	char		*pop3_user;		/* owned; of USER, until PASS */
+	bool		 is_utf8;		/* POP3: UTF8 was said */
 	struct buf	 client_id;		/* owned; of ID, as logged */
 	const char	*end_why;		/* with PRE_CLOSE; a literal for the log */
 	/* with PRE_START and PRE_STEP; wiped by prelogin_sent */

@@ -44,6 +44,8 @@ const struct conf_key settings_keys[] = {
 	    "Time for everything before login, from accepting the connection."},
 	{"auth_failures_max", CONF_UINT, "3", 1, 100, "", AT(auth_failures_max),
 	    "Failed logins of a connection before it is closed."},
+	{"pop3_login_delay_s", CONF_UINT, "0", 0, 86400, "s", AT(pop3_login_delay_s),
+	    "Greatest pop3_login_delay of the hosts behind, announced to POP3 clients before login; 0: none is."},
 	{"drain_max_s", CONF_UINT, "600", 0, 86400, "s", AT(drain_max_s),
 	    "How long sessions go on in the old processes after SIGHUP."},
 	{"chroot_dir", CONF_PATH, "/run/twinspool/proxyd/empty", 1, 4096, "", AT(chroot_dir),

@@ -23,7 +23,7 @@ struct settings {
 	const char		*session_socket;
 	uint64_t		processes, auth_workers;
 	uint64_t		connections_max, per_address_max;
-	uint64_t		login_timeout_s, auth_failures_max, drain_max_s;
+	uint64_t		login_timeout_s, auth_failures_max, pop3_login_delay_s, drain_max_s;
 	const char		*chroot_dir;
 	struct conf_user	net_user, auth_user, key_user;
 };

@@ -140,7 +140,7 @@ commit_unpack_record(struct unpack *u, struct record *out, struct commit_body *b
 	if (u->bad || out->extra.n > RECORD_EXTRA_MAX_BYTES || out->body_bytes > RECORD_BODY_MAX_BYTES)
 		return false;
 	/* Segment headers are rotated's, husks are made by compaction alone. */
-	if (memchr("MBLFXCRDUNVEZP", (int)out->type, 14) == NULL)
+	if (memchr("MBLFXCRDUANVEZP", (int)out->type, 15) == NULL)
 		return false;
 	return unpack_body(u, out->body_bytes, body_out);
 }

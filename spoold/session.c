@@ -209,18 +209,24 @@ session_send_file(struct session *s, int fd, uint64_t offset, uint64_t n)
 }
 
 bool
-session_should_park(struct session *s, int linger_ms)
+session_is_quiet(struct session *s, int linger_ms)
 {
 	struct pollfd p[2] = {{.fd = s->fd, .events = POLLIN}, {.fd = env.lot_fd, .events = POLLIN}};
 	int n;
 
 	if (session_flush(s) != 0)
 		return true;
-	if (s->in.n > 0)
-		return false;
 	while ((n = poll(p, 2, linger_ms)) < 0 && errno == EINTR)
 		continue;
 	return n <= 0 || p[0].revents == 0;
+}
+
+bool
+session_should_park(struct session *s, int linger_ms)
+{
+	if (session_flush(s) != 0)
+		return true;
+	return s->in.n == 0 && session_is_quiet(s, linger_ms);
 }
 
 void

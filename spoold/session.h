@@ -70,6 +70,8 @@ int	session_send_file(struct session *, int fd, uint64_t offset, uint64_t n);
  * commands; it waits (polls) itself.
  */
 bool	session_should_park(struct session *, int linger_ms);
+/* The same whatever is unread: for a protocol that can do nothing with it but park it, half a line. */
+bool	session_is_quiet(struct session *, int linger_ms);
 /* Tells every lot that this user's spool changed (after the change was committed). */
 void	session_spool_changed(struct session *, struct slice user);
 
@@ -84,5 +86,7 @@ void	session_free(struct session *);
 /* imap/imap.c, pop3/pop3.c */
 enum session_end	imap_run(struct session *);
 enum session_end	pop3_run(struct session *);
+/* Once in a worker: seconds from a POP3 login to the next of the same user (RFC 2449 6.5); 0: no delay. */
+void			pop3_init(uint64_t login_delay_s);
 
 #endif

@@ -52,6 +52,8 @@ const struct conf_key spoold_keys[] = {
 	    "Sessions of one user a lot has served at the same time."},
 	{"sessions_per_user", CONF_UINT, "100", 1, 100000, "", AT(sessions_per_user),
 	    "Sessions of one user that a lot keeps at most."},
+	{"pop3_login_delay", CONF_UINT, "0", 0, 86400, "s", AT(pop3_login_delay_s),
+	    "Time from a POP3 login to the next of the same user; 0: none."},
 	{"deliver_workers", CONF_UINT, "2", 1, 64, "", AT(deliver_workers), "Processes that deliver."},
 	{"segment_max", CONF_UINT, "64m", 64 * 1024, 16 * GIB, "bytes", AT(segment_max_bytes),
 	    "Size past which a log goes on in a new segment."},

@@ -20,6 +20,7 @@ struct spoold_conf {
 	struct conf_list session_clients, deliver_clients, upkeep_clients;
 	uint64_t	 lots, workers_min, workers_max, workers_per_user, sessions_per_user, deliver_workers;
 	uint64_t	 segment_max_bytes, map_bytes, reserve_bytes;
+	uint64_t	 pop3_login_delay_s;
 	uint64_t	 dup_window_s;
 	uint64_t	 sync_interval_ms;
 	uint64_t	 expunge_keep_s, compact_waste, upkeep_rate;

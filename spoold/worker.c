@@ -160,6 +160,7 @@ worker_run(void *arg, int chan)
 	worker_confine(a->site, false);
 	worker_host(a->site, false, &w->commit, &w->host);
 	session_init(w->fd, &a->site->notify);
+	pop3_init(a->site->conf.pop3_login_delay_s);
 	for (;;) {
 		n = ipc_recv(w->fd, w->msg, sizeof(w->msg), fds, &nfds);
 		if (n < 0 && errno == EINTR)

@@ -111,6 +111,8 @@ kind_of(char c)
 		return "mailbox";
 	case 's':
 		return "subscription";
+	case 'a':
+		return "metadata entry";
 	case 'k':
 		return "keyword";
 	case 'e':

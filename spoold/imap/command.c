@@ -10,6 +10,7 @@
 #include "imap/idle.h"
 #include "imap/list.h"
 #include "imap/mailbox.h"
+#include "imap/metadata.h"
 #include "imap/parse.h"
 #include "imap/search.h"
 #include "imap/select.h"
@@ -33,6 +34,7 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " IDLE"
     " LIST-EXTENDED"
     " LIST-STATUS"
+    " METADATA"
     " MOVE"
     " NAMESPACE"
     " SPECIAL-USE"
@@ -169,6 +171,7 @@ static const struct command {
 	{"EXAMINE", 0, examine_run},
 	{"EXPUNGE", CMD_SELECTED | CMD_UID, expunge_run},
 	{"FETCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, fetch_run},
+	{"GETMETADATA", 0, getmetadata_run},
 	{"ID", 0, id_run},
 	{"IDLE", 0, idle_run},
 	{"LIST", 0, list_run},
@@ -181,6 +184,7 @@ static const struct command {
 	{"RENAME", 0, rename_run},
 	{"SEARCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, search_run},
 	{"SELECT", 0, select_run},
+	{"SETMETADATA", 0, setmetadata_run},
 	{"STARTTLS", 0, late_run},
 	{"STATUS", 0, status_run},
 	{"STORE", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, store_run},

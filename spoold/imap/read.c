@@ -6,6 +6,8 @@
 #include "imap/read.h"
 
 #include "imap/append.h"
+#include "imap/metadata.h"
+#include "imap/metadata_parse.h"
 #include "imap/parse.h"
 
 /* A command being read. */
@@ -167,9 +169,13 @@ literal_refuse(struct imap *im, struct reading *rd, const struct frame_line *lin
 
 /* Why a literal that is not APPEND's message is refused; NULL when it is not. */
 static const char *
-literal_fault(struct reading *rd, const struct frame_line *line)
+literal_fault(struct reading *rd, const struct frame_line *line, struct slice before)
 {
-	if (line->is_binary)
+	bool	is_metadata = setmetadata_is_head(before);
+
+	if (is_metadata && line->literal_bytes > STORE_META_VALUE_MAX_BYTES)
+		return "NO " METADATA_TOO_LARGE;
+	if (line->is_binary && !is_metadata)
 		return "BAD No literal8 is expected here";
 	if (rd->nliterals >= IMAP_LITERALS_MAX)
 		return "BAD [TOOBIG] Too many literals";
@@ -207,11 +213,11 @@ literal_read(struct imap *im, struct reading *rd, const struct frame_line *line,
 		append_end(im);
 		return READ_OK;
 	}
-	if ((rd->refusal = literal_fault(rd, line)) != NULL)
+	if ((rd->refusal = literal_fault(rd, line, before)) != NULL)
 		return literal_refuse(im, rd, line);
 	if (!literal_ask(im, line) || !literal_bytes(im, line->literal_bytes, text_take))
 		return READ_OVER;
-	if (memchr(im->text.p + from, '\0', im->text.n - from) != NULL)
+	if (!line->is_binary && memchr(im->text.p + from, '\0', im->text.n - from) != NULL)
 		rd->refusal = "BAD A NUL in a literal";
 	return READ_OK;
 }

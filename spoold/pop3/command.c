@@ -4,8 +4,10 @@
  */
 #include "log.h"
 #include "pop3/pop3.h"
+#include "pop3capa.h"
 
 #define COMMAND_ARGS_MAX	2
+#define CAPA_MAX_BYTES		1024	/* of the answer: 168 of it are mechanisms, 300 the rest */
 
 struct args {
 	struct slice	v[COMMAND_ARGS_MAX];
@@ -256,17 +258,23 @@ command_rset(struct pop3 *p, const struct args *a)
 static void
 command_capa(struct pop3 *p, const struct args *a)
 {
+	const struct pop3capa capa = {.mechs = p->s->who.mechs, .login_delay_s = pop3_login_delay_s()};
+	struct buf out = buf_make(CAPA_MAX_BYTES);
+
 	(void)a;
-	session_puts(p->s,
-	    "+OK capability list follows\r\n"
-	    "TOP\r\n"
-	    "UIDL\r\n"
-	    "RESP-CODES\r\n"
-	    "AUTH-RESP-CODE\r\n"
-	    "PIPELINING\r\n"
-	    "EXPIRE NEVER\r\n"
-	    "IMPLEMENTATION twinspool-" TS_VERSION "\r\n"
-	    ".\r\n");
+	if (pop3capa_put(&out, &capa) == 0)
+		session_write(p->s, out.p, out.n);
+	buf_free(&out);
+}
+
+static void
+command_lang(struct pop3 *p, const struct args *a)
+{
+	struct buf out = buf_make(CAPA_MAX_BYTES);
+
+	if (pop3capa_lang(&out, a->n > 0 ? a->v[0] : SLICE("")) == 0)
+		session_write(p->s, out.p, out.n);
+	buf_free(&out);
 }
 
 /* The UPDATE state (RFC 1939 6). The lock goes before the answer: a client may log in again as soon as it has read it. */
@@ -277,8 +285,7 @@ command_quit(struct pop3 *p, const struct args *a)
 
 	(void)a;
 	maildrop_flush_seen(p);
-	maildrop_unlock(p->store, p->s->host, p->s->lock_fd);
-	p->s->lock_fd = -1;
+	pop3_unlock(p);
 	if (r == STORE_OK)
 		session_puts(p->s, "+OK bye\r\n");
 	else
@@ -301,6 +308,7 @@ static const struct {
 	{"NOOP", 0, 0, command_noop},
 	{"RSET", 0, 0, command_rset},
 	{"CAPA", 0, 0, command_capa},
+	{"LANG", 0, 1, command_lang},
 	{"QUIT", 0, 0, command_quit},
 };
 

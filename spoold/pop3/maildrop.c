@@ -3,6 +3,10 @@
  * Called by pop3.c, command.c and retr.c. The lock is flock(2) on a file beside the user's index, held by a
  * descriptor that the lot keeps while the session is parked; whoever takes the lock makes sure that the file still has
  * its name, so that the one who ends may remove it.
+ *
+ * Where a site wants a delay between logins (RFC 2449 6.5) the file is kept and holds the time of the last one: there
+ * every process of the host sees it, and only who has the lock reads or writes it. Where the indexes are lost the
+ * delay begins anew.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,9 +17,11 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "pack.h"
 #include "pop3/pop3.h"
 #include "store/path.h"
 
+#define STAMP_BYTES		8	/* milliseconds since the epoch */
 #define LOCK_TRIES_MAX		10	/* each lost to a session that ended at that moment */
 #define EXPUNGE_RANGES_MAX	1000	/* of one record */
 
@@ -72,13 +78,40 @@ maildrop_lock(struct store *st, const struct store_host *host, int *fd_out)
 	return LOCK_IN_USE;
 }
 
+/* Of a file that holds anything else, or of a clock that was set back since: no login is known. */
+bool
+maildrop_is_too_soon(int fd, uint64_t delay_s)
+{
+	char bytes[STAMP_BYTES + 1];
+	int64_t wall_ms = now_ms();
+	struct unpack u;
+	uint64_t at_ms;
+
+	if (delay_s == 0 || pread(fd, bytes, sizeof(bytes), 0) != STAMP_BYTES)
+		return false;
+	u = unpack_make(bytes, STAMP_BYTES);
+	at_ms = unpack_u64(&u);
+	return at_ms <= (uint64_t)wall_ms && (uint64_t)wall_ms - at_ms < delay_s * 1000;
+}
+
+void
+maildrop_stamp(struct store *st, int fd)
+{
+	struct buf b = buf_make(STAMP_BYTES);
+
+	pack_u64(&b, (uint64_t)now_ms());
+	if (pwrite(fd, b.p, b.n, 0) != STAMP_BYTES || ftruncate(fd, STAMP_BYTES) == -1)
+		(void)lock_trouble(st, "write");
+	buf_free(&b);
+}
+
 /* The name goes first, while nobody else can hold the lock; then the lock, whoever else has the descriptor. */
 void
-maildrop_unlock(struct store *st, const struct store_host *host, int fd)
+maildrop_unlock(struct store *st, const struct store_host *host, int fd, bool is_kept)
 {
 	char path[PATH_MAX];
 
-	if (lock_path(st, host, path) && is_named(fd, path))
+	if (!is_kept && lock_path(st, host, path) && is_named(fd, path))
 		unlink(path);
 	flock(fd, LOCK_UN);
 	close(fd);

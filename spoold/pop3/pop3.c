@@ -1,6 +1,6 @@
 /*
  * POP3 after login (RFC 1939 4 to 6): opens and locks the maildrop, takes command lines as they come, and gives
- * the session back to the lot when the client is quiet. Called by the worker, which calls nothing else here. Only QUIT
+ * the session back to the lot when the client is quiet, half a line with it. Called by the worker, which calls nothing else here. Only QUIT
  * removes messages: a session that ends in any other way, by a lost connection, its autologout or a stopping
  * daemon, leaves the maildrop as it was.
  *
@@ -15,6 +15,27 @@
 #include "mboxname.h"
 #include "place.h"
 #include "pop3/pop3.h"
+
+static uint64_t login_delay_s;
+
+void
+pop3_init(uint64_t delay_s)
+{
+	login_delay_s = delay_s;
+}
+
+uint64_t
+pop3_login_delay_s(void)
+{
+	return login_delay_s;
+}
+
+void
+pop3_unlock(struct pop3 *p)
+{
+	maildrop_unlock(p->store, p->s->host, p->s->lock_fd, login_delay_s > 0);
+	p->s->lock_fd = -1;
+}
 
 /* A spool for the user, made at the first login. */
 static enum lookup
@@ -65,8 +86,12 @@ login(struct pop3 *p)
 	case LOCK_TROUBLE:
 		return refuse(p, "SYS/TEMP", "maildrop cannot be locked", "error");
 	}
+	if (maildrop_is_too_soon(p->s->lock_fd, login_delay_s))
+		return refuse(p, "LOGIN-DELAY", "too soon after the last login", "login delay");
 	if (inbox_open(p) != STORE_OK || !marks_make(p))
 		return refuse(p, "SYS/TEMP", "maildrop cannot be opened", "error");
+	if (login_delay_s > 0)
+		maildrop_stamp(p->store, p->s->lock_fd);
 	session_puts(p->s, "+OK Logged in\r\n");
 	return true;
 }
@@ -164,7 +189,8 @@ serve(struct pop3 *p)
 		lines_run(p);
 		if (p->is_over || s->is_dead)
 			return SESSION_CLOSE;
-		if (session_should_park(s, SESSION_LINGER_MS)) {
+		/* What is left of the input is a line without an end, and short. */
+		if (session_is_quiet(s, SESSION_LINGER_MS)) {
 			if (s->is_dead)
 				return SESSION_CLOSE;
 			if (state_pack(p))
@@ -213,10 +239,8 @@ pop3_run(struct session *s)
 	end = begin(&p);
 	if (p.store != NULL) {
 		maildrop_flush_seen(&p);
-		if (end == SESSION_CLOSE && s->lock_fd >= 0) {
-			maildrop_unlock(p.store, s->host, s->lock_fd);
-			s->lock_fd = -1;
-		}
+		if (end == SESSION_CLOSE && s->lock_fd >= 0)
+			pop3_unlock(&p);
 		store_close(p.store);
 	}
 	session_flush(s);

@@ -12,7 +12,8 @@
 #define POP3_UNKNOWN_MAX	20		/* unknown or malformed commands in a row: so many end it (no mail client) */
 #define POP3_AUTOLOGOUT_MS	(10 * 60 * 1000)	/* RFC 1939 3: at least 10 minutes */
 #define POP3_MESSAGES_MAX	(64U * 1024 * 1024)	/* of one maildrop: 8 MiB of marks */
-#define POP3_RANGES_MAX		500		/* runs of marked messages in a parked state; more of them keep the worker */
+#define POP3_RANGES_MAX		500		/* runs of marked messages in a parked state: 8 bytes each; more of them go as bits */
+#define POP3_BITS_MAX_BYTES	4000		/* of marks in it: 31,999 messages. More, and in more runs, keep the worker */
 #define POP3_SEEN_MAX		256		/* messages read whose \Seen is still to be stored */
 
 struct pop3 {
@@ -50,7 +51,10 @@ bool	state_unpack(struct pop3 *, struct slice);
 enum lock_result { LOCK_HELD, LOCK_IN_USE, LOCK_TROUBLE };
 /* The exclusive lock on the maildrop (RFC 1939 4), held by the descriptor until maildrop_unlock or until its last copy is closed. */
 enum lock_result maildrop_lock(struct store *, const struct store_host *, int *fd_out);
-void		 maildrop_unlock(struct store *, const struct store_host *, int fd);
+void		 maildrop_unlock(struct store *, const struct store_host *, int fd, bool is_kept);
+/* Was the last login less than so long ago? Writes that there is one now. Both with the lock held. */
+bool		 maildrop_is_too_soon(int fd, uint64_t delay_s);
+void		 maildrop_stamp(struct store *, int fd);
 /* Stores \Seen for what was read. Best effort. */
 void		 maildrop_flush_seen(struct pop3 *);
 void		 maildrop_seen(struct pop3 *, const struct msg_info *);
@@ -62,6 +66,13 @@ enum store_result maildrop_expunge(struct pop3 *);
 /* Sends the message, or its header and so many lines (lines UINT64_MAX: all), as a multi-line answer. */
 #define RETR_ALL	UINT64_MAX
 void	retr_send(struct pop3 *, const struct msg_info *, uint64_t lines);
+
+/* ---- pop3.c ---- */
+
+/* As pop3_init was told. */
+uint64_t pop3_login_delay_s(void);
+/* Frees the maildrop, before the last answer: a client may log in again as soon as it has read it. */
+void	pop3_unlock(struct pop3 *);
 
 /* ---- command.c ---- */
 

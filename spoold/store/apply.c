@@ -11,6 +11,7 @@
 #include "log.h"
 #include "store/blocks.h"
 #include "store/dup.h"
+#include "store/metadata.h"
 #include "store/purge.h"
 
 static void
@@ -143,6 +144,7 @@ apply_link(struct index *ix, const struct record *r)
 			return;
 		}
 		mbox_make(ix, r->mailbox, l.create.name, l.create.uidvalidity, l.create.use, r->modseq, &to);
+		metadata_copy(ix, l.source, r->mailbox);	/* INBOX renamed: both have them (RFC 5464 4.1) */
 	}
 	link_entries(ix, r, &l, &to);
 	if (memcmp(l.source, r->mailbox, RECORD_ID_BYTES) == 0)
@@ -251,6 +253,7 @@ apply_delete(struct index *ix, const struct record *r)
 		return;
 	}
 	expunge_range(ix, &m, 1, UINT32_MAX, r);
+	metadata_drop(ix, m.id);
 	k = key_name('n', (struct slice){m.name.s, m.name.n});
 	index_delete(ix, &k);
 	m.v.is_deleted = 1;
@@ -275,6 +278,25 @@ apply_subscribe(struct index *ix, const struct record *r)
 		index_put(ix, &k, name.p, name.n);
 	else
 		index_delete(ix, &k);
+}
+
+static void
+apply_metadata(struct index *ix, const struct record *r)
+{
+	struct extra_metadata e;
+	struct meta_change c;
+	struct mbox m;
+
+	if (!extra_unpack_metadata(r->extra, &e)) {
+		odd(ix, r, "extra");
+		return;
+	}
+	if (!metadata_is_server(r->mailbox) && (!mbox_load(ix, r->mailbox, &m) || m.v.is_deleted)) {
+		odd(ix, r, "mailbox");
+		return;
+	}
+	while (extra_meta(&e, &c))
+		metadata_put(ix, r->mailbox, &c);
 }
 
 static void
@@ -363,6 +385,9 @@ apply_record(struct index *ix, const struct scan *s, const struct record *r)
 		break;
 	case RECORD_SUBSCRIBE:
 		apply_subscribe(ix, r);
+		break;
+	case RECORD_METADATA:
+		apply_metadata(ix, r);
 		break;
 	case RECORD_RECENT:
 		apply_recent(ix, r);

@@ -260,3 +260,50 @@ extra_unpack_purge(struct slice in, struct extra_purge *out)
 	out->uidnext = unpack_u32(&u);
 	return unpack_end(&u);
 }
+
+void
+extra_pack_metadata(struct buf *b, const struct meta_change *c, size_t n)
+{
+	pack_u32(b, (uint32_t)n);
+	for (size_t i = 0; i < n; i++) {
+		pack_str(b, c[i].name);
+		pack_u8(b, c[i].is_removed);
+		pack_str(b, c[i].is_removed ? SLICE("") : c[i].value);
+	}
+}
+
+static bool
+unpack_meta(struct unpack *u, struct meta_change *out)
+{
+	uint8_t removed;
+
+	out->name = unpack_str(u);
+	removed = unpack_u8(u);
+	out->value = unpack_str(u);
+	out->is_removed = removed == 1;
+	return !u->bad && removed <= 1 && out->name.n > 0 && out->name.n <= STORE_META_NAME_MAX_BYTES &&
+	    out->value.n <= STORE_META_VALUE_MAX_BYTES;
+}
+
+bool
+extra_unpack_metadata(struct slice in, struct extra_metadata *out)
+{
+	struct unpack u = unpack_make(in.p, in.n);
+	struct meta_change c;
+
+	*out = (struct extra_metadata){.n = unpack_u32(&u)};
+	out->in = u;
+	for (uint32_t i = 0; i < out->n; i++)
+		if (!unpack_meta(&u, &c))
+			return false;
+	return unpack_end(&u);
+}
+
+bool
+extra_meta(struct extra_metadata *m, struct meta_change *out)
+{
+	if (m->n == 0)
+		return false;
+	m->n--;
+	return unpack_meta(&m->in, out);
+}

@@ -71,6 +71,12 @@ struct extra_purge {
 	uint32_t	uidnext;
 };
 
+/* RECORD_METADATA: pairs follow: name, is it removed, value. */
+struct extra_metadata {
+	uint32_t	n;
+	struct unpack	in;
+};
+
 /* Each adds to the buffer; pack_ok tells whether all fitted. Unpacking gives false unless exactly right. */
 void	extra_pack_create(struct buf *, const struct extra_create *);
 bool	extra_unpack_create(struct slice, struct extra_create *out);
@@ -91,9 +97,13 @@ void	extra_pack_link(struct buf *, const struct extra_link *);
 void	extra_pack_entry(struct buf *, const struct extra_entry *);
 bool	extra_unpack_link(struct slice, struct extra_link *out);
 
+void	extra_pack_metadata(struct buf *, const struct meta_change *, size_t n);
+bool	extra_unpack_metadata(struct slice, struct extra_metadata *out);
+
 /* The next of a list; false at its end. Nothing read here runs past the record: unpacking checked it. */
 bool	extra_keyword(struct extra_keywords *, struct slice *out);
 bool	extra_range(struct extra_ranges *, struct uid_range *out);
+bool	extra_meta(struct extra_metadata *, struct meta_change *out);
 bool	extra_entry(struct extra_link *, struct extra_entry *out);
 
 #endif

@@ -9,6 +9,7 @@
  *   n <name>                   id of the live mailbox of that name
  *   s <name>                   name subscribed
  *   k <bit>                    a keyword's name, first spelling
+ *   a <id 16> <entry>          a metadata entry's value; id zero: of the user. The entry in lower case
  *   e <num> <uid>              ix_msg: a message, live (r says so) or expunged and not yet purged (some t does)
  *   t <num> <modseq> <uid/256> ix_gone: which UIDs of a block that change expunged, and when
  *   r <num> <uid / 256>        ix_block: which UIDs of a block are live, which of those unseen or \Deleted
@@ -41,6 +42,7 @@ struct ix_meta {
 	uint64_t	offset;		/* of the next record to apply */
 	uint64_t	next_modseq;
 	uint64_t	replay_records, replay_bytes;	/* since the checkpoint */
+	uint64_t	metadata_bytes;	/* of all entries, names and values */
 	uint32_t	version, epoch, log_id;
 	uint32_t	segment;
 	uint32_t	next_uid;
@@ -54,7 +56,7 @@ struct ix_meta {
 	uint32_t	accepted;	/* the segment of the last RECORD_ACCEPT; 0: none */
 	uint32_t	unused;
 };
-static_assert(sizeof(struct ix_meta) == 96, "no padding");
+static_assert(sizeof(struct ix_meta) == 104, "no padding");
 
 struct ix_mbox {
 	uint64_t	highestmodseq;

@@ -143,6 +143,29 @@ enum store_result store_subscribe(struct store *, struct slice inside, bool on);
  */
 enum store_result store_accept_loss(struct store *);
 
+/* ---- metadata: entries of a mailbox, or of the user as a whole (RFC 5464) ---- */
+
+#define STORE_META_NAME_MAX_BYTES	250	/* an index key */
+#define STORE_META_VALUE_MAX_BYTES	(64 * 1024)	/* RFC 5464 4.1 wants 1,024; half of what a command's literals may be */
+#define STORE_META_ENTRIES_MAX		100	/* of one mailbox, or of the user; RFC 5464 4.1 wants 10 */
+#define STORE_META_TOTAL_MAX_BYTES	(16ULL * 1024 * 1024)	/* of a user's names and values: it is in every copy of the index */
+
+struct meta_change {
+	struct slice	name;		/* in lower case; "/private/comment" */
+	struct slice	value;
+	bool		is_removed;	/* instead of set */
+};
+/*
+ * Sets and removes entries, all or none (one record). mailbox NULL: of the user. STORE_LIMIT: more entries or bytes than
+ * may be; STORE_FULL: what sets something is refused as messages are. Follows a mailbox that is renamed, goes with it, is
+ * copied when INBOX is renamed.
+ */
+enum store_result store_metadata_set(struct store *, const unsigned char *mailbox, const struct meta_change *, size_t n);
+struct meta_entry { struct slice name, value; };
+/* All entries by name, in the arena. */
+enum store_result store_metadata_list(struct store *, const unsigned char *mailbox, struct arena *, struct meta_entry **out,
+		    size_t *n_out);
+
 /* ---- a session's view of a mailbox: a few numbers ---- */
 
 struct view {

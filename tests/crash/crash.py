@@ -127,6 +127,12 @@ class Run:
         v = imap.response("UIDVALIDITY")[1][0].decode()
         self.mark("V", user, self.inside(user, mailbox), v)
 
+    def entry(self, imap, user, number):
+        """A metadata entry of the user whose value only grows."""
+        typ, _ = imap.xatom("SETMETADATA", '""', f'(/private/crash "{number:04}")')
+        if typ == "OK":
+            self.mark("M", user, "-", "-", number)
+
     @staticmethod
     def inside(user, mailbox):
         return "user." + user if mailbox == "INBOX" else f"user.{user}.{mailbox}"
@@ -194,6 +200,7 @@ def script(run):
     if typ == "OK":
         run.mark("X", "alice", "user.alice", there[gone])
 
+    run.entry(imap, "alice", 1)
     typ, _ = imap.create("Work")
     assert typ == "OK"
     typ, _ = imap.uid("copy", str(uids[0]), "Work")
@@ -227,6 +234,7 @@ def script(run):
         for i in moved:
             run.mark("A", "alice", "user.alice.Done", i, 1)
     imap.subscribe("Done")
+    run.entry(imap, "alice", 2)
 
     # while others deliver: a rotation in the middle
     for i in range(6):
@@ -250,6 +258,7 @@ def script(run):
             run.mark("X", "alice", "user.alice", there[uid])
     subprocess.run([BUILD + "/spoolctl", "-fs", run.base + "/run/spoold/upkeep", "upkeep", "-a"], check=False,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+    run.entry(imap, "alice", 3)
     run.deliver(["alice", "bob", "carol"])
     run.look(imap, "alice")
     for i in moved:

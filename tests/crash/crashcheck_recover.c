@@ -193,6 +193,25 @@ read_mailbox(struct store *s, const char *user, const struct mbox_info *m, uint6
 		violation("%s %s: %u messages, %u counted", user, name, n_all, m->exists);
 }
 
+/* The number in each user's entry "/private/crash", 0 where there is none; by user_place. */
+static uint64_t	user_entry[64];
+
+static void
+read_metadata(struct store *s, const char *user)
+{
+	struct arena a = arena_make(1 << 20);
+	struct meta_entry *e;
+	size_t n;
+
+	if (store_metadata_list(s, NULL, &a, &e, &n) != STORE_OK)
+		violation("%s: metadata cannot be listed", user);
+	user_entry[user_place(user)] = 0;
+	for (size_t i = 0; i < n; i++)
+		if (slice_is(e[i].name, SLICE("/private/crash")))
+			user_entry[user_place(user)] = strtoull(e[i].value.p, NULL, 10);
+	arena_free(&a);
+}
+
 static void
 read_user(const struct store_host *host, const char *user, uint64_t at)
 {
@@ -207,6 +226,7 @@ read_user(const struct store_host *host, const char *user, uint64_t at)
 		violation("%s: mailboxes cannot be listed", user);
 	for (size_t i = 0; i < n; i++)
 		read_mailbox(s, user, &m[i], at);
+	read_metadata(s, user);
 	store_close(s);
 	arena_free(&a);
 }
@@ -324,6 +344,10 @@ check_mark(const struct mark *m, uint64_t at)
 	case 'F':	/* flags, likewise */
 		if (is_covered && count_found(m, &flags) == 1 && (flags & m->number) != m->number)
 			violation("%s %s %s: flags %x, told and synced %lx", m->user, m->mailbox, m->id, flags, m->number);
+		break;
+	case 'M':	/* a metadata entry that only grows, like flags */
+		if (is_covered && user_entry[user_place(m->user)] < m->number)
+			violation("%s: entry %lu, %lu told and synced", m->user, user_entry[user_place(m->user)], m->number);
 		break;
 	case 'U':	/* this UID was told for that message */
 		for (size_t i = 0; i < nfound; i++)

@@ -15,6 +15,7 @@
 #define X32	X8 X8 X8 X8
 #define X64	X32 X32
 #define X128	X64 X64
+#define A40	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 #define X512	X128 X128 X128 X128
 
 static const struct sessopen good = {
@@ -26,6 +27,8 @@ static const struct sessopen good = {
 	.port = 40000,
 	.is_tls = true,
 	.client_id = {"name=mutt x", 11},
+	.mechs = {" PLAIN SCRAM-SHA-256", 20},
+	.is_utf8 = true,
 };
 
 static bool
@@ -55,6 +58,8 @@ test_comes_back(void **state)
 	assert_true(slice_is(out.client_id, good.client_id));
 	assert_int_equal(out.port, 40000);
 	assert_true(out.is_tls);
+	assert_true(slice_is(out.mechs, good.mechs));
+	assert_true(out.is_utf8);
 }
 
 static void
@@ -88,6 +93,14 @@ test_fields(void **state)
 		{"addr 65", AT(addr), X64 "x", false},
 		{"client id 512", AT(client_id), X512, true},
 		{"client id 513", AT(client_id), X512 "x", false},
+		{"no mechanisms", AT(mechs), "", true},
+		{"mechanisms 168", AT(mechs), " " A40 A40 A40 A40 "AAAAAAA", true},
+		{"mechanisms 169", AT(mechs), " " A40 A40 A40 A40 "AAAAAAAA", false},
+		{"mechanisms without a space", AT(mechs), "PLAIN", false},
+		{"two spaces", AT(mechs), " PLAIN  LOGIN", false},
+		{"space at the end", AT(mechs), " PLAIN ", false},
+		{"lower case", AT(mechs), " plain", false},
+		{"mechanisms with CR LF", AT(mechs), " PLAIN\r\n.\r\n+OK", false},
 	};
 
 	(void)state;

@@ -98,6 +98,7 @@ limits(void **state)
 	LIMIT(who.tag, SESSOPEN_TAG_MAX_BYTES);
 	LIMIT(who.addr, SESSOPEN_ADDR_MAX_BYTES);
 	LIMIT(who.client_id, SESSOPEN_CLIENT_ID_MAX_BYTES);
+	LIMIT(who.mechs, SESSOPEN_MECHS_MAX_BYTES);
 	LIMIT(mech, AUTH_MECH_MAX_BYTES);
 	LIMIT(initial, AUTH_DATA_MAX_BYTES);
 	m = msgs[2];
@@ -128,7 +129,7 @@ limits(void **state)
 	m = msgs[2];
 	m.start.who = (struct sessopen){.proto = SESS_IMAP, .sid = {big, SESSOPEN_SID_MAX_BYTES},
 	    .tag = {big, SESSOPEN_TAG_MAX_BYTES}, .addr = {big, SESSOPEN_ADDR_MAX_BYTES},
-	    .client_id = {big, SESSOPEN_CLIENT_ID_MAX_BYTES}};
+	    .client_id = {big, SESSOPEN_CLIENT_ID_MAX_BYTES}, .mechs = {big, SESSOPEN_MECHS_MAX_BYTES}, .is_utf8 = true};
 	m.start.mech = (struct slice){big, AUTH_MECH_MAX_BYTES};
 	m.start.initial = (struct slice){big, AUTH_DATA_MAX_BYTES};
 	struct buf b = buf_make(AUTH_MSG_MAX_BYTES);

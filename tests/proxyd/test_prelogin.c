@@ -37,6 +37,7 @@ struct row {
 
 #define I	SESS_IMAP
 #define P	SESS_POP3
+#define CAPA	"+OK capability list follows\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nUTF8\r\nLANG\r\n"
 
 static const struct row rows[] = {
 	{"imap capability", I, true, "", "a CAPABILITY\r\n", "* CAPABILITY " CAPS_TLS "\r\na OK done\r\n", false},
@@ -161,10 +162,9 @@ static const struct row rows[] = {
 	{"imap 8-bit quoted password", I, true, "o", "a LOGIN b \"\xc3\xa4\"\r\n", "<START PLAIN a 006200c3a4>", false},
 
 	{"pop3 capa", P, true, "", "CAPA\r\n",
-	    "+OK capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUSER\r\nSASL PLAIN LOGIN SCRAM-SHA-1\r\n.\r\n",
-	    false},
+	    CAPA "LOGIN-DELAY 900 USER\r\nUSER\r\nSASL PLAIN LOGIN SCRAM-SHA-1\r\n.\r\n", false},
 	{"pop3 capa in the clear", P, false, "", "capa\r\n",
-	    "+OK capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nSASL SCRAM-SHA-1\r\nSTLS\r\n.\r\n", false},
+	    CAPA "LOGIN-DELAY 900 USER\r\nSASL SCRAM-SHA-1\r\nSTLS\r\n.\r\n", false},
 	{"pop3 user pass", P, true, "o", "USER alice\r\nPASS se cret\r\n", "+OK and the password\r\n<START PLAIN  00616c696365007365206372" "6574>", false},
 	{"pop3 pass without user", P, true, "", "PASS x\r\n", "-ERR USER comes first\r\n", false},
 	{"pop3 pass twice", P, true, "f", "USER a\r\nPASS x\r\nPASS x\r\n",
@@ -179,7 +179,17 @@ static const struct row rows[] = {
 	{"pop3 auth cancelled", P, true, "e", "AUTH PLAIN\r\n*\r\nCAPA x\r\n", "<START PLAIN  ->+ \r\n-ERR cancelled\r\n<ABORT>-ERR no argument is allowed\r\n", false},
 	{"pop3 auth bad base64", P, true, "e", "AUTH PLAIN\r\n?\r\n", "<START PLAIN  ->+ \r\n-ERR this is not base64\r\n<ABORT>", false},
 	{"pop3 auth unknown", P, true, "", "AUTH NTLM\r\n", "-ERR no such mechanism\r\n", false},
-	{"pop3 auth alone", P, true, "", "AUTH\r\n", "-ERR an argument is needed\r\n", false},
+	{"pop3 auth alone", P, true, "", "AUTH\r\nauth \r\n",
+	    "+OK mechanisms follow\r\nPLAIN\r\nLOGIN\r\nSCRAM-SHA-1\r\n.\r\n+OK mechanisms follow\r\nPLAIN\r\nLOGIN\r\nSCRAM-SHA-1\r\n.\r\n", false},
+	{"pop3 auth alone in the clear", P, false, "", "AUTH\r\n", "+OK mechanisms follow\r\nSCRAM-SHA-1\r\n.\r\n", false},
+	{"pop3 utf8", P, true, "o", "utf8\r\nUSER a\r\nPASS x\r\n",
+	    "+OK UTF-8 from now on\r\n+OK and the password\r\n<START PLAIN  00610078 utf8>", false},
+	{"pop3 utf8 with argument", P, true, "", "UTF8 USER\r\n", "-ERR no argument is allowed\r\n", false},
+	{"pop3 lang", P, true, "", "LANG\r\nlang en\r\nLANG *\r\n",
+	    "+OK language listing follows\r\nen English\r\n.\r\n+OK en the answers are in English\r\n+OK en the answers are in English\r\n", false},
+	{"pop3 lang of others is nothing bad", P, true, "", "LANG de\r\nLANG uga\r\nLANG mul\r\nLANG x-\r\nQUIT\r\n",
+	    "-ERR no such language, only en\r\n-ERR no such language, only en\r\n-ERR no such language, only en\r\n-ERR no such language, only en\r\n"
+	    "+OK goodbye\r\n<CLOSE logout>", false},
 	{"pop3 stls", P, false, "", "STLS\r\n", "+OK begin TLS\r\n<TLS>", false},
 	{"pop3 stls twice", P, true, "", "STLS\r\n", "-ERR TLS is up already\r\n", false},
 	{"pop3 stls injection", P, false, "", "STLS\r\nUSER a\r\n", "-ERR nothing may follow STLS before TLS is up\r\n<CLOSE starttls_injection>", true},
@@ -259,7 +269,7 @@ settle(struct talk *t, struct prelogin *p, struct buf *in, const char **script)
 			say_hex(t, &p->data);
 			if (p->client_id.n > 0)
 				say(t, " %.*s", (int)p->client_id.n, p->client_id.p);
-			say(t, ">");
+			say(t, p->is_utf8 ? " utf8>" : ">");
 			prelogin_sent(p);
 			auth_answer(t, p, script);
 			break;
@@ -297,6 +307,7 @@ converse(const struct row *r, const char *input, size_t n, size_t cut, struct ta
 	const char *script = r->auth;
 
 	assert_int_equal(pre_policy_make(&policy, mechs, 3, false, 3), 0);
+	policy.pop3_login_delay_s = 900;
 	prelogin_init(&p, &policy, r->proto, r->tls);
 	*t = (struct talk){.out = buf_make(PRE_OUT_MAX_BYTES), .said = buf_make(TALK_MAX_BYTES)};
 	for (size_t at = 0; at < n && !t->is_over;) {
@@ -488,6 +499,13 @@ secured_forgets(void **state)
 	buf_add_str(&in, "b CAPABILITY\r\n");
 	assert_int_equal(prelogin_input(&p, &in, &out), PRE_MORE);
 	assert_memory_equal(out.p, "* CAPABILITY " CAPS_TLS "\r\n", strlen("* CAPABILITY " CAPS_TLS "\r\n"));
+	prelogin_free(&p);
+	prelogin_init(&p, &policy, SESS_POP3, false);
+	buf_add_str(&in, "UTF8\r\nSTLS\r\n");
+	assert_int_equal(prelogin_input(&p, &in, &out), PRE_TLS);
+	assert_true(p.is_utf8);
+	prelogin_secured(&p);
+	assert_false(p.is_utf8);
 	prelogin_free(&p);
 	buf_free(&in);
 	buf_free(&out);

@@ -1,7 +1,20 @@
-/* Header blocks: ENVELOPE keeps its grammar; fields, dates, encoded words and folding take anything. */
+/* Header blocks: ENVELOPE keeps its grammar; fields, dates, encoded words, the ASCII form and folding take anything. */
+#include "mime/surrogate.h"
 #include "mime_grammar.h"
 
 int	LLVMFuzzerTestOneInput(const uint8_t *, size_t);
+
+/* ASCII, still one header block, and no more growth than said. */
+static void
+surrogate_check(struct slice header)
+{
+	struct buf out = buf_make(header.n * SURROGATE_GROWTH + 1);
+
+	if (surrogate_header(header, &out) == -1 || surrogate_is_due(buf_slice(&out)) ||
+	    (out.n > 0 && mime_header_bytes(buf_slice(&out)) != out.n))
+		abort();
+	buf_free(&out);
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
@@ -20,6 +33,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 		abort();
 	if (mime_header_get(header, "date", &value) && mime_date(value, &utc, &day) && (utc > (day + 2) * 86400 || utc < (day - 5) * 86400))
 		abort();
+	surrogate_check((struct slice){header.p, mime_header_bytes(header)});
 	(void)mime_date(header, &utc, &day);
 	(void)mime_header_contains(header, SLICE("zzzz"));
 	needle = mime_fold(header, n > 0 ? sets[bytes[0] % 8] : NULL, &arena);

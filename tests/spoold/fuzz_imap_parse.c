@@ -8,6 +8,7 @@
 #include "imap/append.h"
 #include "imap/fetch_parse.h"
 #include "imap/list_parse.h"
+#include "imap/metadata_parse.h"
 #include "imap/quote.h"
 #include "imap/search_parse.h"
 #include "imap/store_cmd.h"
@@ -19,6 +20,8 @@ static union {
 	struct search_args	search;
 	struct list_args	list;
 	struct store_args	store;
+	struct getmeta_args	getmeta;
+	struct setmeta_args	setmeta;
 } args;
 
 /* What goes out as a string comes back the same. */
@@ -48,7 +51,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	cur = before = (struct slice){(const char *)p + 1, n - 1};
-	switch (p[0] % 7) {
+	switch (p[0] % 10) {
 	case 0:
 		r = parse_fetch_args(&cur, &arena, &args.fetch);
 		break;
@@ -69,6 +72,15 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 6:
 		string_check(cur, &arena);
+		break;
+	case 7:
+		r = parse_getmetadata(&cur, &arena, &args.getmeta);
+		break;
+	case 8:
+		r = parse_setmetadata(&cur, &arena, &args.setmeta);
+		break;
+	case 9:
+		(void)setmetadata_is_head(cur);
 		break;
 	}
 	if (cur.p < before.p || cur.p + cur.n != before.p + before.n || (r != PARSE_OK && cur.p != before.p))

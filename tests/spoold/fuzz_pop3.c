@@ -29,7 +29,8 @@ sp_ready(void)
 	for (i = 0; left[i] != '\0'; i++)
 		n += left[i] == ' ';
 	for (; n < 3; n++)
-		spool_add(&sp, n == 0 ? SLICE("A: b\r\n\r\n.x\r\ny") : SLICE("A: b\r\n"));
+		spool_add(&sp, n == 0 ? SLICE("A: b\r\n\r\n.x\r\ny") : n == 1 ? SLICE("A: b\r\nFrom: \xc3\xa4 <\xe4@b>\r\n\r\n\0") :
+		    SLICE("A: b\r\n"));
 }
 
 static void
@@ -55,6 +56,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 		return 0;
 	state_check(in);
 	sp_ready();
+	sp.is_utf8 = n % 2 == 1;
 	spool_list(&sp, before, sizeof(before));
 	if (!lot1_open(&l, &sp))
 		abort();

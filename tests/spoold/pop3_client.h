@@ -25,6 +25,7 @@ struct spool {
 	struct store_host	host;
 	struct slice		user;
 	unsigned char		inbox[RECORD_ID_BYTES];
+	bool			is_utf8;	/* its sessions said UTF8 before the login */
 };
 
 _Noreturn static inline void
@@ -40,6 +41,7 @@ spool_make(struct spool *sp)
 	struct mboxname name;
 	struct store *st;
 
+	*sp = (struct spool){.is_utf8 = false};
 	snprintf(sp->dir, sizeof(sp->dir), "/tmp/test_pop3.XXXXXX");
 	if (mkdtemp(sp->dir) == NULL)
 		spool_fail("mkdtemp");
@@ -107,7 +109,7 @@ struct lot1 {
 	int		 fd;		/* the worker's end */
 	int		 client;	/* the client's */
 	int		 lock_fd;
-	struct buf	 state;
+	struct buf	 state, unread;
 	struct buf	 said;		/* what the client read */
 	bool		 is_parked;
 	unsigned	 parks;
@@ -123,15 +125,18 @@ lot1_run(struct lot1 *l, enum session_why why)
 
 	session_begin(&s, &l->spool->host, 1, fcntl(l->fd, F_DUPFD_CLOEXEC, 3), worker_lock);
 	s.why = why;
-	s.who = (struct sessopen){.proto = SESS_POP3, .user = l->spool->user, .sid = SLICE("s1")};
-	if (buf_add_slice(&s.state, buf_slice(&l->state)) == -1)
+	s.who = (struct sessopen){.proto = SESS_POP3, .user = l->spool->user, .sid = SLICE("s1"),
+	    .mechs = SLICE(" PLAIN SCRAM-SHA-1"), .is_utf8 = l->spool->is_utf8};
+	if (buf_add_slice(&s.state, buf_slice(&l->state)) == -1 || buf_add_slice(&s.in, buf_slice(&l->unread)) == -1)
 		abort();
 	l->is_parked = pop3_run(&s) == SESSION_PARK;
 	buf_clear(&l->state);
+	buf_clear(&l->unread);
 	if (l->is_parked) {
-		if (s.in.n > 0 || s.out.n > 0 || s.state.n > SESSION_STATE_MAX_BYTES || s.lock_fd < 0 || s.is_dead)
+		if (s.in.n > POP3_LINE_MAX_BYTES + 2 || s.out.n > 0 || s.state.n > SESSION_STATE_MAX_BYTES || s.lock_fd < 0 || s.is_dead)
 			abort();
 		buf_add_slice(&l->state, buf_slice(&s.state));
+		buf_add_slice(&l->unread, buf_slice(&s.in));
 		l->parks++;
 		if (l->lock_fd >= 0)
 			close(l->lock_fd);
@@ -165,6 +170,7 @@ lot1_close(struct lot1 *l)
 		close(l->lock_fd);
 	l->lock_fd = l->fd = l->client = -1;
 	buf_free(&l->state);
+	buf_free(&l->unread);
 }
 
 /* A login; true when the session goes on. */
@@ -173,7 +179,8 @@ lot1_open(struct lot1 *l, struct spool *sp)
 {
 	int pair[2], size = 8 << 20;
 
-	*l = (struct lot1){.spool = sp, .lock_fd = -1, .state = buf_make(SESSION_STATE_MAX_BYTES), .said = buf_make(64 << 20)};
+	*l = (struct lot1){.spool = sp, .lock_fd = -1, .state = buf_make(SESSION_STATE_MAX_BYTES),
+	    .unread = buf_make(SESSION_UNREAD_MAX_BYTES), .said = buf_make(64 << 20)};
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
 		spool_fail("socketpair");
 	l->fd = pair[0];

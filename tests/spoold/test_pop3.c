@@ -67,6 +67,7 @@ static const char transcript[] =
     "C: TOP 1 -1\n" "S: -ERR number of lines expected\n"
     "C: TOP 4 1\n" "S: -ERR no such message, only 3 in maildrop\n"
     "C: RETR 1\n" "S: +OK 45 octets\nS: Subject: one\nS: \nS: line 1\nS: ..dot\nS: ...two\nS: ..\nS: end\nS: .\n"
+    "C: RETR 2\n" "S: +OK 35 octets\nS: Subject: no end of header\nS: X: y\nS: \nS: .\n"
     "C: RETR 3\n" "S: +OK 29 octets\nS: Subject: three\nS: \nS: no line end\nS: .\n"
     "C: DELE 1\n" "S: +OK message 1 deleted\n"
     "C: DELE 1\n" "S: -ERR message is deleted\n"
@@ -83,8 +84,14 @@ static const char transcript[] =
     "C: LAST\n" "S: -ERR unknown command\n"
     "C: USER alice\n" "S: -ERR unknown command\n"
     "C: \n" "S: -ERR unknown command\n"
-    "C: CAPA\n" "S: +OK capability list follows\nS: TOP\nS: UIDL\nS: RESP-CODES\nS: AUTH-RESP-CODE\nS: PIPELINING\nS: EXPIRE NEVER\n"
-	"S: IMPLEMENTATION twinspool-" TS_VERSION "\nS: .\n"
+    "C: CAPA\n" "S: +OK capability list follows\nS: TOP\nS: UIDL\nS: RESP-CODES\nS: AUTH-RESP-CODE\nS: PIPELINING\nS: EXPIRE NEVER\nS: UTF8\nS: LANG\n"
+	"S: USER\nS: SASL PLAIN SCRAM-SHA-1\nS: IMPLEMENTATION twinspool-" TS_VERSION "\nS: .\n"
+    "C: LANG\n" "S: +OK language listing follows\nS: en English\nS: .\n"
+    "C: LANG en-GB\n" "S: +OK en the answers are in English\n"
+    "C: LANG de\n" "S: -ERR no such language, only en\n"
+    "C: LANG en x\n" "S: -ERR wrong number of arguments\n"
+    "C: UTF8\n" "S: -ERR unknown command\n"
+    "C: AUTH PLAIN\n" "S: -ERR unknown command\n"
     "C: QUIT\n" "S: +OK bye\n";
 
 /* The lines of one side, with CRLF. */
@@ -348,6 +355,36 @@ test_long_line(void **state)
 	spool_free(&sp);
 }
 
+/* Half a line waits as long as a quiet client may (RFC 1939 3), and keeps no worker. */
+static void
+test_half_line(void **state)
+{
+	struct spool sp;
+	struct lot1 l;
+	char x[POP3_LINE_MAX_BYTES + 1];
+	size_t i;
+
+	(void)state;
+	spool_three(&sp);
+	assert_true(lot1_open(&l, &sp));
+	buf_clear(&l.said);
+	for (i = 0; i < 6; i++)
+		assert_true(lot1_say(&l, (struct slice){&"STAT\r\n"[i], 1}));
+	assert_true(slice_is(buf_slice(&l.said), SLICE("+OK 3 107\r\n")));
+	memset(x, ' ', sizeof(x));
+	memcpy(x, "NOOP", 4);
+	assert_true(lot1_say(&l, (struct slice){x, POP3_LINE_MAX_BYTES}));
+	assert_true(lot1_say(&l, SLICE("\r")));
+	assert_true(lot1_say(&l, SLICE("\nDELE 1\r\nQUI")));
+	assert_true(slice_is(buf_slice(&l.said), SLICE("+OK 3 107\r\n+OK\r\n+OK message 1 deleted\r\n")));
+	assert_int_equal(l.unread.n, 3);
+	assert_false(lot1_run(&l, SESSION_TIMER));
+	assert_string_equal(l.why, "timeout");
+	lot1_close(&l);
+	buf_free(&l.said);
+	spool_free(&sp);
+}
+
 /* Another session expunges, another message comes: the numbers stay, the bytes too, the new one is not seen. */
 static void
 test_meanwhile(void **state)
@@ -450,33 +487,65 @@ test_state(void **state)
 	spool_free(&sp);
 }
 
-/* Runs of marks at the limit park, one past does not. */
+static void
+check_marks(const struct pop3 *p, struct session *s)
+{
+	struct pop3 q = {.s = s};
+
+	assert_true(state_pack(p));
+	assert_true(s->state.n <= SESSION_STATE_MAX_BYTES);
+	assert_true(state_unpack(&q, buf_slice(&s->state)));
+	assert_int_equal(q.count, p->count);
+	for (uint32_t i = 1; i <= p->count; i++)
+		assert_int_equal(marks_has(&q, i), marks_has(p, i));
+	buf_free(&q.marks);
+}
+
+/* Runs of marks at the limit, one past it as bits, and as many bits as there may be; one message more does not park. */
 static void
 test_ranges(void **state)
 {
+	static const uint32_t counts[] = {2 * POP3_RANGES_MAX + 2, 8 * POP3_BITS_MAX_BYTES - 1, 8 * POP3_BITS_MAX_BYTES};
 	struct session s = {.state = buf_make(SESSION_STATE_MAX_BYTES)};
-	struct pop3 p = {.s = &s, .count = 2 * POP3_RANGES_MAX + 2, .view = {.uidvalidity = 1, .uidnext = 5000}}, q = {.s = &s};
 	uint32_t i, first, last;
 
 	(void)state;
-	assert_true(marks_make(&p));
-	for (i = 0; i < POP3_RANGES_MAX; i++)
-		marks_set(&p, 2 * i + 1);
-	assert_true(state_pack(&p));
-	assert_true(state_unpack(&q, buf_slice(&s.state)));
-	assert_int_equal(q.count, p.count);
-	for (i = 1; i <= p.count; i++)
-		assert_int_equal(marks_has(&q, i), marks_has(&p, i));
-	marks_set(&p, 2 * POP3_RANGES_MAX + 1);
-	assert_false(state_pack(&p));
-	marks_clear(&p);
-	assert_false(marks_run(&p, 1, &first, &last));
-	marks_set(&p, p.count);
-	assert_true(marks_run(&p, 1, &first, &last));
-	assert_int_equal(first, p.count);
-	assert_int_equal(last, p.count);
-	buf_free(&p.marks);
-	buf_free(&q.marks);
+	for (size_t k = 0; k < 3; k++) {
+		struct pop3 p = {.s = &s, .count = counts[k], .view = {.uidvalidity = 1, .uidnext = 50000}}, q = {.s = &s};
+
+		assert_true(marks_make(&p));
+		for (i = 0; i < POP3_RANGES_MAX; i++)
+			marks_set(&p, 2 * i + 1);
+		check_marks(&p, &s);
+		marks_set(&p, 2 * POP3_RANGES_MAX + 1);
+		if (k == 2) {
+			assert_false(state_pack(&p));
+		} else {
+			check_marks(&p, &s);
+			/* A bit beyond the last message; a byte more or less; no more runs than could go as such. */
+			s.state.p[s.state.n - 1] = (char)(s.state.p[s.state.n - 1] | 1 << p.count % 8);
+			assert_false(state_unpack(&q, buf_slice(&s.state)));
+			buf_free(&q.marks);
+			assert_true(state_pack(&p));
+			buf_add(&s.state, "", 1);
+			assert_false(state_unpack(&q, buf_slice(&s.state)));
+			buf_free(&q.marks);
+			s.state.n -= 2;
+			assert_false(state_unpack(&q, buf_slice(&s.state)));
+			buf_free(&q.marks);
+			assert_true(state_pack(&p));
+			s.state.p[s.state.n - p.marks.n] = (char)(s.state.p[s.state.n - p.marks.n] & ~1);
+			assert_false(state_unpack(&q, buf_slice(&s.state)));
+			buf_free(&q.marks);
+		}
+		marks_clear(&p);
+		assert_false(marks_run(&p, 1, &first, &last));
+		marks_set(&p, p.count);
+		assert_true(marks_run(&p, 1, &first, &last));
+		assert_int_equal(first, p.count);
+		assert_int_equal(last, p.count);
+		buf_free(&p.marks);
+	}
 	buf_free(&s.state);
 }
 
@@ -575,6 +644,7 @@ main(void)
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_bad_input),
 		cmocka_unit_test(test_long_line),
+		cmocka_unit_test(test_half_line),
 		cmocka_unit_test(test_meanwhile),
 		cmocka_unit_test(test_state),
 		cmocka_unit_test(test_ranges),

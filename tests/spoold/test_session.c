@@ -183,6 +183,7 @@ test_should_park(void **state)
 	assert_false(session_should_park(&s, SESSION_LINGER_MS));		/* input came */
 	assert_int_equal(session_fill(&s, 0), 1);
 	assert_false(session_should_park(&s, SESSION_LINGER_MS));		/* unread */
+	assert_true(session_is_quiet(&s, SESSION_LINGER_MS));			/* and no more comes */
 	buf_clear(&s.in);
 	assert_int_equal(send(lot[1], "\2", 1, 0), 1);
 	begin = mono_ms();

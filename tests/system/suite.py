@@ -185,8 +185,10 @@ class Suite:
             m.login(user, password)
         return m
 
-    def pop3(self, user="alice", password=PASSWORD):
+    def pop3(self, user="alice", password=PASSWORD, utf8=False):
         p = poplib.POP3_SSL("127.0.0.1", self.port(10995), context=self.tls(), timeout=60)
+        if utf8:
+            p.utf8()
         p.user(user)
         p.pass_(password)
         return p

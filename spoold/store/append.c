@@ -7,8 +7,6 @@
 #include "log.h"
 #include "store/store_impl.h"
 
-#define APPEND_MSGS_MAX	1000	/* of one command; MULTIAPPEND */
-
 /* The list of names that the entries point into. False past STORE_KEYWORDS_MAX. */
 struct names {
 	struct slice	v[STORE_KEYWORDS_MAX];
@@ -45,6 +43,16 @@ fill_entry(const struct append_msg *m, struct names *names, struct extra_entry *
 		has[at / 64] |= 1ULL << (at % 64);
 	}
 	return true;
+}
+
+static size_t
+count_files(const struct append_msg *msgs, size_t n)
+{
+	size_t files = 0;
+
+	for (size_t i = 0; i < n; i++)
+		files += msgs[i].body.fd >= 0;
+	return files;
 }
 
 /* Room on the disk, in the counters and in the keyword table for all of it. Inside the change. */
@@ -106,7 +114,7 @@ store_append(struct store *s, const unsigned char *mailbox, const struct append_
 	enum store_result r = STORE_OK;
 	struct mbox m;
 
-	if (n == 0 || n > APPEND_MSGS_MAX)
+	if (n == 0 || n > STORE_APPEND_MSGS_MAX || count_files(msgs, n) > STORE_APPEND_FILES_MAX)
 		return STORE_LIMIT;
 	entries = (struct extra_entry *)(void *)buf_room(&mem, n * sizeof(*entries));
 	memset(entries, 0, n * sizeof(*entries));

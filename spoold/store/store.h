@@ -24,6 +24,8 @@
 #define STORE_KEYWORD_MAX_BYTES		64
 #define STORE_MAILBOXES_MAX		10000	/* mailboxes of a user */
 #define STORE_BATCH_MSGS		256	/* messages a store_range call gives at most */
+#define STORE_APPEND_MSGS_MAX		1000	/* messages of one store_append */
+#define STORE_APPEND_FILES_MAX		250	/* of them in descriptors: the committer takes no more with one request */
 
 enum store_result {
 	STORE_OK,

@@ -1,0 +1,72 @@
+/*
+ * Parses APPEND's arguments; called by append.c while the command is still being read, and by the fuzzer. Pure: an
+ * element that is not whole yet is PARSE_BAD and is asked for again when there is more. RFC 3501 section 9, RFC 3502, RFC 4466 6.
+ */
+#include "imap/append_parse.h"
+
+/* append = "APPEND" SP mailbox 1*append-message, with its tag; up to the SP that begins a message */
+static enum parse
+parse_head(struct slice *cur, struct arena *arena, struct append_element *out)
+{
+	struct slice	tag;
+
+	if (parse_tag(cur, &tag) != PARSE_OK || parse_sp(cur) != PARSE_OK || parse_word(cur, "APPEND") != PARSE_OK ||
+	    parse_sp(cur) != PARSE_OK || parse_astring(cur, arena, &out->mailbox) != PARSE_OK)
+		return PARSE_BAD;
+	out->kind = ELEMENT_HEAD;
+	return cur->n > 0 && cur->p[0] == ' ' ? PARSE_OK : PARSE_BAD;
+}
+
+/* append-opts = [SP flag-list] [SP date-time] */
+static enum parse
+parse_options(struct slice *cur, struct arena *arena, struct append_element *out)
+{
+	struct slice	s;
+
+	s = *cur;
+	if (parse_sp(&s) == PARSE_OK && s.n > 0 && s.p[0] == '(') {
+		if (parse_flag_list(&s, arena, &out->flags) != PARSE_OK)
+			return PARSE_BAD;
+		*cur = s;
+	}
+	s = *cur;
+	if (parse_sp(&s) == PARSE_OK && s.n > 0 && s.p[0] == '"') {
+		if (parse_date_time(&s, &out->date_ms) != PARSE_OK)
+			return PARSE_BAD;
+		out->has_date = true;
+		*cur = s;
+	}
+	return PARSE_OK;
+}
+
+/* append-message = [SP flag-list] [SP date-time] SP literal, up to the literal */
+static enum parse
+parse_message(struct slice *cur, struct arena *arena, struct append_element *out)
+{
+	if (parse_options(cur, arena, out) != PARSE_OK || parse_sp(cur) != PARSE_OK)
+		return PARSE_BAD;
+	out->kind = ELEMENT_LITERAL;
+	return parse_end(cur);
+}
+
+enum parse
+parse_append_element(struct slice *cur, struct arena *arena, enum append_place *place, struct append_element *out)
+{
+	struct slice	s = *cur;
+	enum parse	r = PARSE_BAD;
+
+	*out = (struct append_element){0};
+	switch (*place) {
+	case APPEND_AT_HEAD:
+		r = parse_head(&s, arena, out);
+		break;
+	case APPEND_AT_MESSAGE:
+		r = parse_message(&s, arena, out);
+		break;
+	}
+	if (r != PARSE_OK)
+		return PARSE_BAD;
+	*place = APPEND_AT_MESSAGE;
+	*cur = s;
+	return PARSE_OK;
+}

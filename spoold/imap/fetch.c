@@ -7,6 +7,7 @@
 #include "imap/fetch.h"
 
 #include "imap/fetch_parse.h"
+#include "imap/objectid.h"
 #include "imap/quote.h"
 #include "imap/section.h"
 #include "imap/set.h"
@@ -148,6 +149,7 @@ derived_add(struct fetch *f, enum fetch_kind kind)
 static enum store_result
 item_add(struct fetch *f, const struct fetch_item *item, const struct msg_info *m)
 {
+	char	id[OBJECTID_TEXT_BYTES];
 	int	done = 0;
 
 	switch (item->kind) {
@@ -162,6 +164,12 @@ item_add(struct fetch *f, const struct fetch_item *item, const struct msg_info *
 		break;
 	case FETCH_SIZE:
 		done = buf_addf(&f->text, "RFC822.SIZE %llu", (unsigned long long)m->size);
+		break;
+	case FETCH_EMAILID:
+		done = buf_addf(&f->text, "EMAILID (%s)", objectid_text(OBJECTID_EMAIL, m->guid, id));
+		break;
+	case FETCH_THREADID:	/* messages are not grouped (RFC 8474 5.2) */
+		done = buf_add_str(&f->text, "THREADID NIL");
 		break;
 	case FETCH_ENVELOPE:
 	case FETCH_BODY:

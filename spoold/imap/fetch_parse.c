@@ -136,6 +136,8 @@ parse_fetch_att(struct slice *cur, struct arena *arena, struct fetch_item *item)
 		{"INTERNALDATE", {.kind = FETCH_INTERNALDATE}},
 		{"RFC822.SIZE", {.kind = FETCH_SIZE}},
 		{"ENVELOPE", {.kind = FETCH_ENVELOPE}},
+		{"EMAILID", {.kind = FETCH_EMAILID}},
+		{"THREADID", {.kind = FETCH_THREADID}},
 		{"RFC822", {.kind = FETCH_RFC822, .section.text = SECTION_ALL}},
 		{"RFC822.HEADER", {.kind = FETCH_RFC822_HEADER, .section.text = SECTION_HEADER, .is_peek = true}},
 		{"RFC822.TEXT", {.kind = FETCH_RFC822_TEXT, .section.text = SECTION_TEXT}},

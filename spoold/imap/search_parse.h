@@ -23,6 +23,8 @@ enum search_op {
 	SEARCH_SENTBEFORE, SEARCH_SENTON, SEARCH_SENTSINCE,
 	SEARCH_HEADER,		/* field, text */
 	SEARCH_BODY, SEARCH_TEXT,
+	SEARCH_EMAILID,		/* text */
+	SEARCH_THREADID,
 };
 
 struct search_key {

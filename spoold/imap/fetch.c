@@ -165,6 +165,9 @@ item_add(struct fetch *f, const struct fetch_item *item, const struct msg_info *
 	case FETCH_SIZE:
 		done = buf_addf(&f->text, "RFC822.SIZE %llu", (unsigned long long)m->size);
 		break;
+	case FETCH_SAVEDATE:
+		done = buf_add_str(&f->text, "SAVEDATE ") < 0 ? -1 : quote_date_time(&f->text, m->save_ms);
+		break;
 	case FETCH_EMAILID:
 		done = buf_addf(&f->text, "EMAILID (%s)", objectid_text(OBJECTID_EMAIL, m->guid, id));
 		break;

@@ -136,6 +136,7 @@ parse_fetch_att(struct slice *cur, struct arena *arena, struct fetch_item *item)
 		{"INTERNALDATE", {.kind = FETCH_INTERNALDATE}},
 		{"RFC822.SIZE", {.kind = FETCH_SIZE}},
 		{"ENVELOPE", {.kind = FETCH_ENVELOPE}},
+		{"SAVEDATE", {.kind = FETCH_SAVEDATE}},
 		{"EMAILID", {.kind = FETCH_EMAILID}},
 		{"THREADID", {.kind = FETCH_THREADID}},
 		{"RFC822", {.kind = FETCH_RFC822, .section.text = SECTION_ALL}},

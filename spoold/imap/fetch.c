@@ -146,6 +146,20 @@ derived_add(struct fetch *f, enum fetch_kind kind)
 	return buf_add_str(&f->text, label) < 0 || buf_add_slice(&f->text, list) < 0 ? STORE_LIMIT : STORE_OK;
 }
 
+/* "PREVIEW" SP nstring (RFC 8970 6) */
+static enum store_result
+preview_add(struct fetch *f, const struct fetch_item *item)
+{
+	struct slice		text;
+	enum store_result	r;
+
+	if ((r = content_preview(&f->body, item->is_lazy, &text)) != STORE_OK)
+		return r;
+	if (text.p == NULL)
+		return buf_add_str(&f->text, "PREVIEW NIL") < 0 ? STORE_LIMIT : STORE_OK;
+	return buf_add_str(&f->text, "PREVIEW ") < 0 || quote_string(&f->text, text) < 0 ? STORE_LIMIT : STORE_OK;
+}
+
 static enum store_result
 item_add(struct fetch *f, const struct fetch_item *item, const struct msg_info *m)
 {
@@ -178,6 +192,8 @@ item_add(struct fetch *f, const struct fetch_item *item, const struct msg_info *
 	case FETCH_BODY:
 	case FETCH_BODYSTRUCTURE:
 		return derived_add(f, item->kind);
+	case FETCH_PREVIEW:
+		return preview_add(f, item);
 	case FETCH_SECTION:
 	case FETCH_RFC822:
 	case FETCH_RFC822_HEADER:

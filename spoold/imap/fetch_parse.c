@@ -126,6 +126,31 @@ parse_body(struct slice *cur, struct arena *arena, struct fetch_item *item)
 	return PARSE_OK;
 }
 
+/* "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"] ; preview-mod = "LAZY" (RFC 8970 6) */
+static enum parse
+parse_preview(struct slice *cur, struct fetch_item *item)
+{
+	struct slice	word = *cur, s;
+
+	*item = (struct fetch_item){.kind = FETCH_PREVIEW};
+	if (parse_word(&word, "PREVIEW") != PARSE_OK)
+		return PARSE_BAD;
+	s = word;
+	if (parse_sp(&s) != PARSE_OK || parse_byte(&s, '(') != PARSE_OK) {
+		*cur = word;
+		return PARSE_OK;
+	}
+	do {
+		if (parse_word(&s, "LAZY") != PARSE_OK)
+			return PARSE_BAD;
+		item->is_lazy = true;
+	} while (parse_sp(&s) == PARSE_OK);
+	if (parse_byte(&s, ')') != PARSE_OK)
+		return PARSE_BAD;
+	*cur = s;
+	return PARSE_OK;
+}
+
 /* fetch-att */
 static enum parse
 parse_fetch_att(struct slice *cur, struct arena *arena, struct fetch_item *item)
@@ -150,6 +175,8 @@ parse_fetch_att(struct slice *cur, struct arena *arena, struct fetch_item *item)
 			return PARSE_OK;
 		}
 	}
+	if (parse_preview(cur, item) == PARSE_OK)
+		return PARSE_OK;
 	*item = (struct fetch_item){0};
 	return parse_body(cur, arena, item);
 }

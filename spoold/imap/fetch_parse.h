@@ -24,7 +24,7 @@ enum fetch_kind {
 	FETCH_FLAGS, FETCH_UID, FETCH_INTERNALDATE, FETCH_SIZE, FETCH_ENVELOPE, FETCH_BODY, FETCH_BODYSTRUCTURE,
 	FETCH_SECTION,		/* BODY[...] */
 	FETCH_RFC822, FETCH_RFC822_HEADER, FETCH_RFC822_TEXT,
-	FETCH_EMAILID, FETCH_THREADID, FETCH_SAVEDATE,
+	FETCH_EMAILID, FETCH_THREADID, FETCH_SAVEDATE, FETCH_PREVIEW,
 };
 
 struct fetch_item {
@@ -32,6 +32,7 @@ struct fetch_item {
 	struct section	section;	/* of FETCH_SECTION and FETCH_RFC822* */
 	bool		is_peek;	/* sets no \Seen */
 	bool		is_partial;	/* <at.n> */
+	bool		is_lazy;	/* of FETCH_PREVIEW: only what costs nothing */
 	uint32_t	at, n;
 };
 

@@ -63,6 +63,13 @@ bool	mime_date(struct slice value, int64_t *utc_s_out, int64_t *local_day_out);
 bool	mime_header_contains(struct slice raw_value, struct slice needle);
 bool	mime_text_contains(struct slice message, const struct mime_part *root, struct slice needle, bool with_headers);
 /*
+ * PREVIEW's text (RFC 8970): from the first text parts that have some to say, plain or HTML, in UTF-8, at most
+ * MIME_PREVIEW_MAX_CHARS characters, one space for white space of any kind and length, no control characters. Empty where there is
+ * none. message may be a beginning of the message, root its structure. -1 when out is full.
+ */
+#define MIME_PREVIEW_MAX_CHARS	200	/* RFC 8970 3.3 */
+int	mime_preview(struct slice message, const struct mime_part *root, struct buf *out);
+/*
  * Text in a charset (NULL: UTF-8) case-folded and decomposed (NFKD, as RFC 5051 compares), in UTF-8, in the arena; p NULL when
  * the charset is unknown, the text is not in it, or the arena is full.
  */

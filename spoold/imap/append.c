@@ -104,7 +104,7 @@ literal_fault(const struct append *a, uint64_t n)
 }
 
 enum append_want
-append_literal(struct imap *im, size_t before, uint64_t n, const char **refusal_out)
+append_literal(struct imap *im, size_t before, uint64_t n, bool is_binary, const char **refusal_out)
 {
 	bool	wants;
 
@@ -114,7 +114,20 @@ append_literal(struct imap *im, size_t before, uint64_t n, const char **refusal_
 		return APPEND_OTHER;
 	if ((*refusal_out = literal_fault(&im->append, n)) != NULL)
 		return APPEND_REFUSE;
+	im->append.is_binary = is_binary;
 	return APPEND_TAKE;
+}
+
+/*
+ * Messages are kept in lines that end in CRLF, without NUL: what a literal8 has besides would be lost, and to encode it
+ * is the client's to do (RFC 3516 4.4).
+ */
+static const char *
+content_fault(const struct append *a)
+{
+	if (a->is_binary && (a->frame.nuls > 0 || a->frame.bare > 0))
+		return "NO [UNKNOWN-CTE] Binary content is not kept as it is, please encode it";
+	return a->frame.nuls > 0 ? "BAD A NUL in a message" : NULL;
 }
 
 const char *
@@ -128,7 +141,7 @@ append_end(struct imap *im)
 	a->parsed = im->text.n;		/* the literal's mark is behind us */
 	if (a->is_failed)
 		return "NO [UNAVAILABLE] Temporary failure";
-	return a->frame.nuls > 0 ? "BAD A NUL in a message" : NULL;
+	return content_fault(a);
 }
 
 /* ---- the command ---- */

@@ -26,6 +26,7 @@
 /* APPENDLIMIT's number is IMAP_APPEND_MAX_BYTES; a test holds them equal. SASL-IR, AUTH=, STARTTLS are the edge's. */
 const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " APPENDLIMIT=104857600"
+    " BINARY"
     " CHILDREN"
     " CREATE-SPECIAL-USE"
     " ENABLE"

@@ -126,6 +126,28 @@ parse_body(struct slice *cur, struct arena *arena, struct fetch_item *item)
 	return PARSE_OK;
 }
 
+/* "BINARY" [".PEEK"] section-binary [partial] / "BINARY.SIZE" section-binary ; section-binary = "[" [section-part] "]" (RFC 3516 7) */
+static enum parse
+parse_binary(struct slice *cur, struct arena *arena, struct fetch_item *item)
+{
+	struct slice	s = *cur;
+
+	*item = (struct fetch_item){.kind = FETCH_BINARY};
+	if (parse_word(&s, "BINARY.SIZE") == PARSE_OK) {
+		item->kind = FETCH_BINARY_SIZE;
+		item->is_peek = true;
+	} else if (parse_word(&s, "BINARY.PEEK") == PARSE_OK) {
+		item->is_peek = true;
+	} else if (parse_word(&s, "BINARY") != PARSE_OK) {
+		return PARSE_BAD;
+	}
+	if (parse_section(&s, arena, &item->section) != PARSE_OK || item->section.text != SECTION_ALL ||
+	    (item->kind == FETCH_BINARY && parse_partial(&s, item) != PARSE_OK))
+		return PARSE_BAD;
+	*cur = s;
+	return PARSE_OK;
+}
+
 /* "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"] ; preview-mod = "LAZY" (RFC 8970 6) */
 static enum parse
 parse_preview(struct slice *cur, struct fetch_item *item)
@@ -175,7 +197,7 @@ parse_fetch_att(struct slice *cur, struct arena *arena, struct fetch_item *item)
 			return PARSE_OK;
 		}
 	}
-	if (parse_preview(cur, item) == PARSE_OK)
+	if (parse_preview(cur, item) == PARSE_OK || parse_binary(cur, arena, item) == PARSE_OK)
 		return PARSE_OK;
 	*item = (struct fetch_item){0};
 	return parse_body(cur, arena, item);

@@ -208,8 +208,8 @@ literal_read(struct imap *im, struct reading *rd, const struct frame_line *line,
 {
 	enum append_want	want = APPEND_OTHER;
 
-	if (rd->refusal == NULL && !line->is_binary)
-		want = append_literal(im, before, line->literal_bytes, &rd->refusal);
+	if (rd->refusal == NULL)
+		want = append_literal(im, before, line->literal_bytes, line->is_binary, &rd->refusal);
 	if (rd->refusal != NULL)
 		return literal_refuse(im, rd, line);
 	if (want != APPEND_TAKE)

@@ -1,11 +1,13 @@
 /*
  * APPEND of one message or several, all or nothing. read.c asks here at each literal; what was read of the command is
  * then parsed as far as it goes, element by element, and each element is done at once, so that nothing is parsed twice and a
- * mailbox that is not there is said before 60 MB are sent for nothing. RFC 3501 6.3.11, RFC 3502, RFC 4315 3, RFC 7889.
+ * mailbox that is not there is said before 60 MB are sent for nothing. RFC 3501 6.3.11, RFC 3502, RFC 4315 3,
+ * RFC 4469, RFC 7889.
  */
 #include "imap/append.h"
 
 #include "imap/append_bytes.h"
+#include "imap/catenate.h"
 #include "imap/mailbox.h"
 #include "log.h"
 
@@ -54,15 +56,45 @@ message_begin(struct imap *im, const struct append_element *e)
 	return NULL;
 }
 
+/* All its bytes were taken. */
+static const char *
+message_end(struct imap *im)
+{
+	struct append		*a = &im->append;
+	struct append_msg	*m = &a->msgs[a->n - 1];
+
+	append_flush(im);
+	m->body.bytes = a->bytes - m->body.offset;
+	if (a->is_failed)
+		return "NO [UNAVAILABLE] Temporary failure";
+	return m->body.bytes == 0 ? "NO [CANNOT] A message is empty" : NULL;
+}
+
+static const char *
+part_begin(struct append *a)
+{
+	return a->nparts++ == IMAP_APPEND_PARTS_MAX ? "NO [LIMIT] Too many parts" : NULL;
+}
+
 /* NULL, or why the command is refused. */
 static const char *
 element_run(struct imap *im, const struct append_element *e)
 {
+	const char	*refusal;
+
 	switch (e->kind) {
 	case ELEMENT_HEAD:
 		return mailbox_begin(im, e->mailbox);
 	case ELEMENT_LITERAL:
+	case ELEMENT_CATENATE:
 		return message_begin(im, e);
+	case ELEMENT_TEXT:
+		return part_begin(&im->append);
+	case ELEMENT_URL:
+		refusal = part_begin(&im->append);
+		return refusal != NULL ? refusal : catenate_url(im, e->url);
+	case ELEMENT_CLOSE:
+		return message_end(im);
 	}
 	return NULL;
 }
@@ -84,7 +116,7 @@ elements_run(struct imap *im, size_t end, bool *wants_out)
 		a->parsed = end - cur.n;
 		if ((refusal = element_run(im, &e)) != NULL)
 			return refusal;
-		*wants_out = e.kind == ELEMENT_LITERAL;
+		*wants_out = e.kind == ELEMENT_LITERAL || e.kind == ELEMENT_TEXT;
 	}
 	return NULL;
 }
@@ -92,15 +124,15 @@ elements_run(struct imap *im, size_t end, bool *wants_out)
 /* ---- literals ---- */
 
 static const char *
-literal_fault(const struct append *a, uint64_t n)
+literal_fault(const struct imap *im, uint64_t n, bool is_binary)
 {
-	if (n > IMAP_APPEND_MAX_BYTES)
-		return "NO [TOOBIG] Message too large";
-	if (n == 0)	/* cancels the command (RFC 3502) */
+	bool	is_part = im->append.place == APPEND_AT_PART;
+
+	if (is_part && is_binary)
+		return "BAD No literal8 is expected here";
+	if (n == 0 && !is_part)		/* cancels the command (RFC 3502) */
 		return "NO [CANNOT] A message is empty";
-	if (a->bytes + n > IMAP_APPEND_ALL_MAX_BYTES)
-		return "NO [TOOBIG] The messages together are too large";
-	return NULL;
+	return catenate_fault(im, n);
 }
 
 enum append_want
@@ -112,7 +144,7 @@ append_literal(struct imap *im, size_t before, uint64_t n, bool is_binary, const
 		return APPEND_REFUSE;
 	if (!wants)
 		return APPEND_OTHER;
-	if ((*refusal_out = literal_fault(&im->append, n)) != NULL)
+	if ((*refusal_out = literal_fault(im, n, is_binary)) != NULL)
 		return APPEND_REFUSE;
 	im->append.is_binary = is_binary;
 	return APPEND_TAKE;
@@ -133,15 +165,13 @@ content_fault(const struct append *a)
 const char *
 append_end(struct imap *im)
 {
-	struct append		*a = &im->append;
-	struct append_msg	*m = &a->msgs[a->n - 1];
+	struct append	*a = &im->append;
+	const char	*refusal = NULL;
 
-	append_flush(im);
-	m->body.bytes = a->bytes - m->body.offset;
 	a->parsed = im->text.n;		/* the literal's mark is behind us */
-	if (a->is_failed)
-		return "NO [UNAVAILABLE] Temporary failure";
-	return content_fault(a);
+	if (a->place != APPEND_AT_PART)
+		refusal = message_end(im);
+	return refusal != NULL && a->frame.nuls == 0 ? refusal : content_fault(a);
 }
 
 /* ---- the command ---- */
@@ -183,7 +213,7 @@ append_run(struct imap *im, struct slice args)
 		return;
 	}
 	/* A quoted string is no message (RFC 3501 9: append ends in a literal). */
-	if (wants || a->n == 0 || a->parsed != im->text.n)
+	if (wants || a->n == 0 || a->parsed != im->text.n || a->place != APPEND_AT_MESSAGE)
 		imap_bad(im, "APPEND mailbox [(flags)] [\"date-time\"] {literal} ...");
 	else
 		messages_append(im);

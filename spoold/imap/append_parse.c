@@ -1,6 +1,7 @@
 /*
  * Parses APPEND's arguments; called by append.c while the command is still being read, and by the fuzzer. Pure: an
- * element that is not whole yet is PARSE_BAD and is asked for again when there is more. RFC 3501 section 9, RFC 3502, RFC 4466 6.
+ * element that is not whole yet is PARSE_BAD and is asked for again when there is more. RFC 3501 section 9, RFC 3502,
+ * RFC 4466 6, RFC 4469 5.
  */
 #include "imap/append_parse.h"
 
@@ -39,14 +40,53 @@ parse_options(struct slice *cur, struct arena *arena, struct append_element *out
 	return PARSE_OK;
 }
 
-/* append-message = [SP flag-list] [SP date-time] SP literal, up to the literal */
+/* append-message = append-opts SP append-data ; append-data = literal / literal8 / "CATENATE" SP "(" ..., up to the literal or part */
 static enum parse
 parse_message(struct slice *cur, struct arena *arena, struct append_element *out)
 {
 	if (parse_options(cur, arena, out) != PARSE_OK || parse_sp(cur) != PARSE_OK)
 		return PARSE_BAD;
 	out->kind = ELEMENT_LITERAL;
-	return parse_end(cur);
+	if (parse_end(cur) == PARSE_OK)
+		return PARSE_OK;
+	out->kind = ELEMENT_CATENATE;
+	return parse_word(cur, "CATENATE") == PARSE_OK && parse_sp(cur) == PARSE_OK ? parse_byte(cur, '(') : PARSE_BAD;
+}
+
+/* cat-part = "TEXT" SP literal / "URL" SP astring (RFC 4469 5), up to the literal; parts are parted by SP and end at ")" */
+static enum parse
+parse_part(struct slice *cur, struct arena *arena, bool is_first, struct append_element *out)
+{
+	out->kind = ELEMENT_CLOSE;
+	if (!is_first && parse_byte(cur, ')') == PARSE_OK)
+		return PARSE_OK;
+	if (!is_first && parse_sp(cur) != PARSE_OK)
+		return PARSE_BAD;
+	out->kind = ELEMENT_TEXT;
+	if (parse_word(cur, "TEXT") == PARSE_OK)
+		return parse_sp(cur) == PARSE_OK ? parse_end(cur) : PARSE_BAD;
+	out->kind = ELEMENT_URL;
+	if (parse_word(cur, "URL") != PARSE_OK || parse_sp(cur) != PARSE_OK || parse_astring(cur, arena, &out->url) != PARSE_OK)
+		return PARSE_BAD;
+	/* Before a literal's mark a word is not known to be whole. */
+	return cur->n > 0 && (cur->p[0] == ' ' || cur->p[0] == ')') ? PARSE_OK : PARSE_BAD;
+}
+
+static enum append_place
+place_after(const struct append_element *e)
+{
+	switch (e->kind) {
+	case ELEMENT_HEAD:
+	case ELEMENT_LITERAL:
+	case ELEMENT_CLOSE:
+		break;
+	case ELEMENT_CATENATE:
+		return APPEND_AT_FIRST_PART;
+	case ELEMENT_TEXT:
+	case ELEMENT_URL:
+		return APPEND_AT_PART;
+	}
+	return APPEND_AT_MESSAGE;
 }
 
 enum parse
@@ -63,10 +103,14 @@ parse_append_element(struct slice *cur, struct arena *arena, enum append_place *
 	case APPEND_AT_MESSAGE:
 		r = parse_message(&s, arena, out);
 		break;
+	case APPEND_AT_FIRST_PART:
+	case APPEND_AT_PART:
+		r = parse_part(&s, arena, *place == APPEND_AT_FIRST_PART, out);
+		break;
 	}
 	if (r != PARSE_OK)
 		return PARSE_BAD;
-	*place = APPEND_AT_MESSAGE;
+	*place = place_after(out);
 	*cur = s;
 	return PARSE_OK;
 }

@@ -1,5 +1,5 @@
 /*
- * APPEND's arguments, one element after the other, since messages stand between them (RFC 3501 6.3.11, RFC 3502). Pure; see parse.h.
+ * APPEND's arguments, one element after the other, since messages stand between them (RFC 3501 6.3.11, RFC 3502, RFC 4469). Pure; see parse.h.
  */
 #ifndef TS_IMAP_APPEND_PARSE_H
 #define TS_IMAP_APPEND_PARSE_H
@@ -7,14 +7,18 @@
 #include "imap/parse.h"
 
 /* What may stand next in the command. */
-enum append_place { APPEND_AT_HEAD, APPEND_AT_MESSAGE };
+enum append_place { APPEND_AT_HEAD, APPEND_AT_MESSAGE, APPEND_AT_FIRST_PART, APPEND_AT_PART };
 
 struct append_element {
 	enum {
 		ELEMENT_HEAD,		/* mailbox */
 		ELEMENT_LITERAL,	/* a message's flags and date; its literal follows */
+		ELEMENT_CATENATE,	/* the same; its parts follow */
+		ELEMENT_TEXT,		/* a part whose literal follows */
+		ELEMENT_URL,		/* a part: url */
+		ELEMENT_CLOSE,		/* the message's parts end */
 	} kind;
-	struct slice		 mailbox;
+	struct slice		 mailbox, url;
 	struct flag_list	 flags;
 	bool			 has_date;
 	int64_t			 date_ms;

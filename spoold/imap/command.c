@@ -27,6 +27,7 @@
 const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " APPENDLIMIT=104857600"
     " BINARY"
+    " CATENATE"
     " CHILDREN"
     " CREATE-SPECIAL-USE"
     " ENABLE"

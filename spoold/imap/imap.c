@@ -28,7 +28,7 @@
 #define REPLY_MAX_BYTES		512	/* text of a tagged reply */
 /* Lines, literals, and the CRLF that each literal's mark keeps. */
 #define TEXT_CAP_BYTES		(IMAP_LINE_MAX_BYTES + IMAP_LITERALS_MAX_BYTES + \
-				    2 * (IMAP_LITERALS_MAX + IMAP_APPEND_MSGS_MAX + 2))
+				    2 * (IMAP_LITERALS_MAX + IMAP_APPEND_MSGS_MAX + IMAP_APPEND_PARTS_MAX + 2))
 
 /* ---- replies ---- */
 
@@ -80,10 +80,13 @@ imap_bad(struct imap *im, const char *why)
 void
 imap_refuse(struct imap *im, const char *refusal)
 {
-	if (strncmp(refusal, "BAD ", 4) == 0)
+	if (strncmp(refusal, "BAD ", 4) == 0) {
 		imap_bad(im, refusal + 4);
-	else
-		imap_no(im, "%s", refusal + 3);
+		return;
+	}
+	im->nbad = 0;
+	if (untagged_sync(im, im->may_expunge))
+		session_putf(im->s, "%s %s\r\n", im->tag, refusal);	/* with a URL longer than REPLY_MAX_BYTES */
 }
 
 void

@@ -22,6 +22,8 @@
 #define IMAP_APPEND_MSGS_MAX	STORE_APPEND_FILES_MAX
 /* All messages of one APPEND as they are kept: what a command may hold of the disk before it is appended. */
 #define IMAP_APPEND_ALL_MAX_BYTES	(2 * IMAP_APPEND_MAX_BYTES)
+/* CATENATE's parts in one APPEND: each URL may be looked up in a message of its own. */
+#define IMAP_APPEND_PARTS_MAX	100
 #define IMAP_APPEND_MEM_BYTES	(64 * 1024)	/* above it a command's messages wait in an unlinked file */
 /* Refused {n+} literals are read and dropped up to this; past it the session ends. */
 #define IMAP_DISCARD_MAX_BYTES	IMAP_APPEND_MAX_BYTES
@@ -44,6 +46,7 @@ struct append {
 	unsigned char	 mailbox[RECORD_ID_BYTES];
 	struct append_msg *msgs;	/* in the command's arena; body.offset and body.bytes: where in the bytes above */
 	size_t		 n;
+	size_t		 nparts;	/* of all messages, by CATENATE */
 };
 
 /* Flags the command in hand told of messages that follow each other in the view (told.c). */

@@ -11,6 +11,7 @@
 #include "imap/quote.h"
 #include "imap/search_parse.h"
 #include "imap/store_cmd.h"
+#include "imap/url.h"
 
 int	LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
@@ -19,6 +20,7 @@ static union {
 	struct search_args	search;
 	struct list_args	list;
 	struct store_args	store;
+	struct imap_url		url;
 } args;
 
 /* Elements one after the other: each takes something, none runs past the end. */
@@ -65,7 +67,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	cur = before = (struct slice){(const char *)p + 1, n - 1};
-	switch (p[0] % 7) {
+	switch (p[0] % 8) {
 	case 0:
 		r = parse_fetch_args(&cur, &arena, &args.fetch);
 		break;
@@ -83,6 +85,9 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 5:
 		append_check(cur, &arena);
+		break;
+	case 7:
+		(void)parse_url(cur, &arena, &args.url);
 		break;
 	case 6:
 		string_check(cur, &arena);

@@ -526,7 +526,7 @@ test_store(void **state)
 	}
 }
 
-/* kinds: the elements it has, a letter each (Head, Literal). */
+/* kinds: the elements it has, a letter each (Head, Literal, Catenate, Text, Url, close). */
 static void
 test_append(void **state)
 {
@@ -536,6 +536,9 @@ test_append(void **state)
 		{"a APPEND {5}\r\nINBOX ", "HL", 0}, {"a APPEND ", "", 9}, {"a APPEND INBOX", "", 14}, {"a APPEND INBOX (\\Recent) ", "H", 11},
 		{"a APPEND INBOX (\\Seen)", "H", 8}, {"a APPEND INBOX \"yesterday\" ", "H", 13}, {"a SEARCH FROM ", "", 14},
 		{"APPEND INBOX ", "", 13}, {"a APPEND INBOX () ~", "H", 5}, {"a APPEND INBOX  ", "H", 2}, {"a APPENDX INBOX ", "", 16},
+		{"a APPEND INBOX (\\Seen) CATENATE (URL /x)", "HCU)", 0}, {"a APPEND INBOX CATENATE (URL \"/x y\" URL {2}\r\n/y TEXT ", "HCUUT", 0},
+		{"a APPEND INBOX catenate (text ", "HCT", 0}, {"a APPEND INBOX CATENATE ()", "HC", 1}, {"a APPEND INBOX CATENATE (URL /x URL /y", "HCU", 7},
+		{"a APPEND INBOX CATENATE (URL /x) CATENATE (TEXT ", "HCU)CT", 0}, {"a APPEND INBOX CATENATE (URL /x )", "HCU", 2}, {"a APPEND INBOX CATENATE(URL /x)", "H", 17},
 	};
 
 	(void)state;
@@ -546,7 +549,7 @@ test_append(void **state)
 		const char		*kind = rows[i].kinds;
 
 		for (; parse_append_element(&cur, &arena, &place, &e) == PARSE_OK; kind++)
-			if (*kind == '\0' || "HL"[e.kind] != *kind)
+			if (*kind == '\0' || "HLCTU)"[e.kind] != *kind)
 				fail_msg("%s: another element", rows[i].in);
 		if (*kind != '\0' || cur.n != rows[i].left)
 			fail_msg("%s: another end", rows[i].in);

@@ -1,8 +1,8 @@
 /*
- * APPEND of one message or several, all or nothing. read.c asks here at each literal; what was read of the command is
+ * APPEND of one message or several, all or nothing, and REPLACE. read.c asks here at each literal; what was read of the command is
  * then parsed as far as it goes, element by element, and each element is done at once, so that nothing is parsed twice and a
  * mailbox that is not there is said before 60 MB are sent for nothing. RFC 3501 6.3.11, RFC 3502, RFC 4315 3,
- * RFC 4469, RFC 7889.
+ * RFC 4469, RFC 7889, RFC 8508.
  */
 #include "imap/append.h"
 
@@ -32,6 +32,37 @@ mailbox_begin(struct imap *im, struct slice client)
 	}
 }
 
+/* The message that a REPLACE is about, by what the client knows: its numbers are those of before the command. */
+static const char *
+replaced_find(struct imap *im, const struct append_element *e)
+{
+	uint32_t		 uid = e->number, seq;
+	enum store_result	 r;
+
+	if (!im->is_selected)
+		return "BAD No mailbox is selected";
+	if (im->is_readonly)
+		return "NO The mailbox is selected read-only";
+	if (e->number == SEQ_STAR)
+		r = view_last_uid(im->store, &im->view, &uid);
+	else if (!e->is_uid)
+		r = view_uid(im->store, &im->view, e->number, &uid);
+	else if ((r = view_seq(im->store, &im->view, uid, &seq)) == STORE_OK && seq == 0)
+		return "NO No message has that UID";
+	if (r != STORE_OK)
+		return "NO [UNAVAILABLE] Temporary failure";
+	im->append.replaced_uid = uid;
+	return uid == 0 ? "BAD No message has that number" : NULL;
+}
+
+static const char *
+head_run(struct imap *im, const struct append_element *e)
+{
+	const char	*refusal = e->is_replace ? replaced_find(im, e) : NULL;
+
+	return refusal != NULL ? refusal : mailbox_begin(im, e->mailbox);
+}
+
 /* Keywords are copied: the command's text moves when more is read. */
 static const char *
 message_begin(struct imap *im, const struct append_element *e)
@@ -40,6 +71,8 @@ message_begin(struct imap *im, const struct append_element *e)
 	struct append_msg	*m;
 	struct slice		*keywords = ARENA_NEW(imap_arena(im), struct slice, e->flags.nkeywords + 1);
 
+	if (a->replaced_uid != 0 && a->n == 1)
+		return "BAD REPLACE takes one message";
 	if (a->msgs == NULL)
 		a->msgs = ARENA_NEW(imap_arena(im), struct append_msg, IMAP_APPEND_MSGS_MAX);
 	if (a->msgs == NULL || keywords == NULL || a->n == IMAP_APPEND_MSGS_MAX)
@@ -84,7 +117,7 @@ element_run(struct imap *im, const struct append_element *e)
 
 	switch (e->kind) {
 	case ELEMENT_HEAD:
-		return mailbox_begin(im, e->mailbox);
+		return head_run(im, e);
 	case ELEMENT_LITERAL:
 	case ELEMENT_CATENATE:
 		return message_begin(im, e);
@@ -200,21 +233,58 @@ messages_append(struct imap *im)
 		imap_ok(im, "[APPENDUID %u %u] APPEND completed", uidvalidity, uids[0]);
 }
 
-void
-append_run(struct imap *im, struct slice args)
+/* The new one is told before the old one goes (RFC 8508 4.3). */
+static void
+message_replace(struct imap *im)
+{
+	struct append		*a = &im->append;
+	uint32_t		 uid, uidvalidity;
+	enum store_result	 r;
+
+	a->msgs[0].body = append_source(im, a->msgs[0].body.offset, a->msgs[0].body.bytes);
+	r = store_replace(im->store, im->view.mailbox, a->replaced_uid, a->mailbox, &a->msgs[0], &uid, &uidvalidity);
+	if (r != STORE_OK) {
+		imap_no_store(im, r, "TRYCREATE");
+		return;
+	}
+	if (uid == 0) {
+		imap_no(im, "[EXPUNGEISSUED] The message was expunged");
+		return;
+	}
+	imap_changed(im);
+	session_putf(im->s, "* OK [APPENDUID %u %u] Replacement Message ready\r\n", uidvalidity, uid);
+	imap_ok(im, "%sREPLACE completed", im->is_uid ? "UID " : "");
+}
+
+static void
+command_end(struct imap *im, void (*done)(struct imap *))
 {
 	struct append	*a = &im->append;
 	const char	*refusal;
 	bool		 wants;
 
-	(void)args;	/* read.c had them parsed up to the last message */
 	if ((refusal = elements_run(im, im->text.n, &wants)) != NULL) {
 		imap_refuse(im, refusal);
 		return;
 	}
 	/* A quoted string is no message (RFC 3501 9: append ends in a literal). */
 	if (wants || a->n == 0 || a->parsed != im->text.n || a->place != APPEND_AT_MESSAGE)
-		imap_bad(im, "APPEND mailbox [(flags)] [\"date-time\"] {literal} ...");
+		imap_bad(im, "... mailbox [(flags)] [\"date-time\"] {literal}: not understood");
 	else
-		messages_append(im);
+		done(im);
+}
+
+/* Both: read.c had the arguments parsed up to the last message. */
+void
+append_run(struct imap *im, struct slice args)
+{
+	(void)args;
+	command_end(im, messages_append);
+}
+
+void
+replace_run(struct imap *im, struct slice args)
+{
+	(void)args;
+	command_end(im, message_replace);
 }

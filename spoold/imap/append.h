@@ -22,5 +22,7 @@ enum append_want append_literal(struct imap *, size_t before, uint64_t n, bool i
 const char	*append_end(struct imap *);
 
 void	append_run(struct imap *, struct slice args);
+/* REPLACE and UID REPLACE (RFC 8508). */
+void	replace_run(struct imap *, struct slice args);
 
 #endif

@@ -1,17 +1,34 @@
 /*
  * Parses APPEND's arguments; called by append.c while the command is still being read, and by the fuzzer. Pure: an
  * element that is not whole yet is PARSE_BAD and is asked for again when there is more. RFC 3501 section 9, RFC 3502,
- * RFC 4466 6, RFC 4469 5.
+ * RFC 4466 6, RFC 4469 5, RFC 8508 5.
  */
 #include "imap/append_parse.h"
 
-/* append = "APPEND" SP mailbox 1*append-message, with its tag; up to the SP that begins a message */
+/* "APPEND" / ["UID" SP] "REPLACE" SP seq-number (RFC 8508 5) */
+static enum parse
+parse_verb(struct slice *cur, struct append_element *out)
+{
+	if (parse_word(cur, "APPEND") == PARSE_OK)
+		return PARSE_OK;
+	out->is_replace = true;
+	out->is_uid = parse_word(cur, "UID") == PARSE_OK;
+	if ((out->is_uid && parse_sp(cur) != PARSE_OK) || parse_word(cur, "REPLACE") != PARSE_OK || parse_sp(cur) != PARSE_OK)
+		return PARSE_BAD;
+	out->number = SEQ_STAR;
+	return parse_byte(cur, '*') == PARSE_OK ? PARSE_OK : parse_nz_number(cur, &out->number);
+}
+
+/*
+ * append = "APPEND" SP mailbox 1*append-message, with its tag; replace = "REPLACE" SP seq-number SP mailbox append-message; up to the
+ * SP that begins a message
+ */
 static enum parse
 parse_head(struct slice *cur, struct arena *arena, struct append_element *out)
 {
 	struct slice	tag;
 
-	if (parse_tag(cur, &tag) != PARSE_OK || parse_sp(cur) != PARSE_OK || parse_word(cur, "APPEND") != PARSE_OK ||
+	if (parse_tag(cur, &tag) != PARSE_OK || parse_sp(cur) != PARSE_OK || parse_verb(cur, out) != PARSE_OK ||
 	    parse_sp(cur) != PARSE_OK || parse_astring(cur, arena, &out->mailbox) != PARSE_OK)
 		return PARSE_BAD;
 	out->kind = ELEMENT_HEAD;

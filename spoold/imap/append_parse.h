@@ -1,5 +1,5 @@
 /*
- * APPEND's arguments, one element after the other, since messages stand between them (RFC 3501 6.3.11, RFC 3502, RFC 4469). Pure; see parse.h.
+ * APPEND's arguments, one element after the other, since messages stand between them (RFC 3501 6.3.11, RFC 3502, RFC 4469), and REPLACE's (RFC 8508). Pure; see parse.h.
  */
 #ifndef TS_IMAP_APPEND_PARSE_H
 #define TS_IMAP_APPEND_PARSE_H
@@ -11,13 +11,15 @@ enum append_place { APPEND_AT_HEAD, APPEND_AT_MESSAGE, APPEND_AT_FIRST_PART, APP
 
 struct append_element {
 	enum {
-		ELEMENT_HEAD,		/* mailbox */
+		ELEMENT_HEAD,		/* mailbox; of REPLACE: number and is_uid */
 		ELEMENT_LITERAL,	/* a message's flags and date; its literal follows */
 		ELEMENT_CATENATE,	/* the same; its parts follow */
 		ELEMENT_TEXT,		/* a part whose literal follows */
 		ELEMENT_URL,		/* a part: url */
 		ELEMENT_CLOSE,		/* the message's parts end */
 	} kind;
+	bool			 is_replace, is_uid;
+	uint32_t		 number;	/* of the message to be replaced, or its UID; SEQ_STAR */
 	struct slice		 mailbox, url;
 	struct flag_list	 flags;
 	bool			 has_date;

@@ -40,6 +40,7 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " NAMESPACE"
     " OBJECTID"
     " PREVIEW"
+    " REPLACE"
     " SAVEDATE"
     " SPECIAL-USE"
     " STATUS=SIZE"
@@ -185,6 +186,7 @@ static const struct command {
 	{"NAMESPACE", 0, namespace_run},
 	{"NOOP", 0, noop_run},
 	{"RENAME", 0, rename_run},
+	{"REPLACE", CMD_SELECTED | CMD_UID, replace_run},
 	{"SEARCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, search_run},
 	{"SELECT", 0, select_run},
 	{"STARTTLS", 0, late_run},

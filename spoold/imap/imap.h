@@ -47,6 +47,7 @@ struct append {
 	struct append_msg *msgs;	/* in the command's arena; body.offset and body.bytes: where in the bytes above */
 	size_t		 n;
 	size_t		 nparts;	/* of all messages, by CATENATE */
+	uint32_t	 replaced_uid;	/* of REPLACE: in the selected mailbox; 0: an APPEND */
 };
 
 /* Flags the command in hand told of messages that follow each other in the view (told.c). */

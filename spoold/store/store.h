@@ -258,6 +258,13 @@ struct append_msg {
 enum store_result store_append(struct store *, const unsigned char *mailbox, const struct append_msg *, size_t n,
 		    uint32_t *uid_out, uint32_t *uidvalidity_out);
 
+/*
+ * One message appended and one of `from` (also the same mailbox) expunged, by one record: both or neither. uid_out 0: the message to be
+ * replaced is not there (any more), and nothing was changed. Like a move it is not taken back where its commit fails.
+ */
+enum store_result store_replace(struct store *, const unsigned char *from, uint32_t uid, const unsigned char *mailbox,
+		    const struct append_msg *, uint32_t *uid_out, uint32_t *uidvalidity_out);
+
 struct copied { uint32_t from, to; };	/* uids */
 /*
  * Copies (move: and expunges, in the same record) the live messages among uids from one mailbox to

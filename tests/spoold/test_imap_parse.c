@@ -536,6 +536,8 @@ test_append(void **state)
 		{"a APPEND {5}\r\nINBOX ", "HL", 0}, {"a APPEND ", "", 9}, {"a APPEND INBOX", "", 14}, {"a APPEND INBOX (\\Recent) ", "H", 11},
 		{"a APPEND INBOX (\\Seen)", "H", 8}, {"a APPEND INBOX \"yesterday\" ", "H", 13}, {"a SEARCH FROM ", "", 14},
 		{"APPEND INBOX ", "", 13}, {"a APPEND INBOX () ~", "H", 5}, {"a APPEND INBOX  ", "H", 2}, {"a APPENDX INBOX ", "", 16},
+		{"a REPLACE 4 Drafts (\\Seen) ", "HL", 0}, {"a UID REPLACE * Drafts CATENATE (TEXT ", "HCT", 0}, {"a REPLACE 1:2 Drafts ", "", 21},
+		{"a REPLACE 0 Drafts ", "", 19}, {"a REPLACE Drafts ", "", 17}, {"a UID APPEND Drafts ", "", 20}, {"a UIDREPLACE 1 Drafts ", "", 22},
 		{"a APPEND INBOX (\\Seen) CATENATE (URL /x)", "HCU)", 0}, {"a APPEND INBOX CATENATE (URL \"/x y\" URL {2}\r\n/y TEXT ", "HCUUT", 0},
 		{"a APPEND INBOX catenate (text ", "HCT", 0}, {"a APPEND INBOX CATENATE ()", "HC", 1}, {"a APPEND INBOX CATENATE (URL /x URL /y", "HCU", 7},
 		{"a APPEND INBOX CATENATE (URL /x) CATENATE (TEXT ", "HCU)CT", 0}, {"a APPEND INBOX CATENATE (URL /x )", "HCU", 2}, {"a APPEND INBOX CATENATE(URL /x)", "H", 17},

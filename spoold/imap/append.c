@@ -19,6 +19,8 @@ mailbox_begin(struct imap *im, struct slice client)
 	struct mbox_info	info;
 	struct mboxname		name;
 
+	if (store_is_full(im->s->host, store_partition(im->store)))	/* its messages would lie there before they are refused */
+		return "NO [UNAVAILABLE] The server's disk is full";
 	if (mailbox_name(im, client, &name) != PARSE_OK)
 		return "NO [CANNOT] No mailbox can have that name";
 	switch (store_mbox_by_name(im->store, (struct slice){name.s, name.n}, imap_arena(im), &info)) {

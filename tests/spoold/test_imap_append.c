@@ -153,12 +153,30 @@ test_mixed_sizes(void **state)
 	buf_free(&command);
 }
 
+/* Below the reserve a message is refused before it is sent. */
+static void
+test_full(void **state)
+{
+	struct client	c;
+
+	(void)state;
+	assert_int_equal(client_begin(&c, "full"), 0);
+	test_host.reserve_bytes = UINT64_MAX;
+	(void)usleep(600 * 1000);	/* the disk is looked at twice a second */
+	DO(c, "a APPEND INBOX {3}\r\n", "a NO [UNAVAILABLE] ~\r\n");
+	DO(c, "a APPEND INBOX {3+}\r\nabc\r\nb NOOP\r\n", "a NO [UNAVAILABLE] ~\r\nb OK ~\r\n");
+	test_host.reserve_bytes = 0;
+	(void)usleep(600 * 1000);
+	DO(c, "a APPEND INBOX {3+}\r\nabc\r\n", "a OK ~\r\n");
+	client_close(&c);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest	tests[] = {
 		cmocka_unit_test(test_several), cmocka_unit_test(test_none), cmocka_unit_test(test_count_limit),
-		cmocka_unit_test(test_bytes_limit), cmocka_unit_test(test_mixed_sizes),
+		cmocka_unit_test(test_bytes_limit), cmocka_unit_test(test_mixed_sizes), cmocka_unit_test(test_full),
 	};
 
 	return cmocka_run_group_tests(tests, group_begin, group_end);

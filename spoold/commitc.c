@@ -143,6 +143,8 @@ memory_file(struct slice s)
 	return fd;
 }
 
+static_assert(1 + STORE_APPEND_FILES_MAX <= COMMIT_FDS_MAX, "a log and the files of an append fit a request");
+
 /* The descriptors of a request: borrowed ones, then how many we made. */
 struct request {
 	struct buf	b;

@@ -1,90 +1,31 @@
 /*
- * APPEND. read.c finds the message literal and hands its bytes here as they come: line ends become
- * CRLF, a small message stays in memory, a larger one goes to an unlinked file beside the spools.
- * RFC 3501 6.3.11, RFC 4315 3, RFC 7889.
+ * APPEND of one message or several, all or nothing, and REPLACE. read.c asks here at each literal; what was read of the command is
+ * then parsed as far as it goes, element by element, and each element is done at once, so that nothing is parsed twice and a
+ * mailbox that is not there is said before 60 MB are sent for nothing. RFC 3501 6.3.11, RFC 3502, RFC 4315 3,
+ * RFC 4469, RFC 7889, RFC 8508.
  */
 #include "imap/append.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include "imap/append_bytes.h"
+#include "imap/catenate.h"
 #include "imap/mailbox.h"
-#include "imap/parse.h"
 #include "log.h"
 
-#define APPEND_PIECE_BYTES	(16 * 1024)	/* converted and written at a time */
+/* ---- elements ---- */
 
-struct append_args {
-	struct slice		mailbox;
-	struct flag_list	flags;
-	bool			has_date;
-	int64_t			date_ms;
-};
-
-/* SP mailbox [SP flag-list] [SP date-time] SP */
-static enum parse
-parse_append_head(struct slice *cur, struct arena *arena, struct append_args *out)
-{
-	struct slice	s = *cur;
-
-	*out = (struct append_args){0};
-	if (parse_sp(&s) != PARSE_OK || parse_astring(&s, arena, &out->mailbox) != PARSE_OK ||
-	    parse_sp(&s) != PARSE_OK)
-		return PARSE_BAD;
-	if (parse_flag_list(&s, arena, &out->flags) == PARSE_OK && parse_sp(&s) != PARSE_OK)
-		return PARSE_BAD;
-	if (s.n > 0 && s.p[0] == '"') {
-		if (parse_date_time(&s, &out->date_ms) != PARSE_OK || parse_sp(&s) != PARSE_OK)
-			return PARSE_BAD;
-		out->has_date = true;
-	}
-	*cur = s;
-	return PARSE_OK;
-}
-
-static enum parse
-parse_append_command(struct slice text, struct arena *arena, struct append_args *out)
-{
-	struct slice	tag;
-
-	if (parse_tag(&text, &tag) != PARSE_OK || parse_sp(&text) != PARSE_OK ||
-	    parse_word(&text, "APPEND") != PARSE_OK || parse_append_head(&text, arena, out) != PARSE_OK)
-		return PARSE_BAD;
-	return parse_end(&text);
-}
-
-bool
-append_is_head(struct slice text, struct arena *arena)
-{
-	struct append_args	args;
-
-	return parse_append_command(text, arena, &args) == PARSE_OK;
-}
-
-/* Whether the mailbox is there, before 60 MB are sent for nothing. */
 static const char *
-append_mailbox_fault(struct imap *im)
+mailbox_begin(struct imap *im, struct slice client)
 {
-	struct append_args	args;
 	struct mbox_info	info;
 	struct mboxname		name;
-	struct slice		text = buf_slice(&im->text);
-	const char		*mark = text.n > 0 ? memrchr(text.p, '{', text.n) : NULL;
 
-	if (mark == NULL)
-		return "BAD No literal";
-	text.n = (size_t)(mark - text.p);
-	if (parse_append_command(text, imap_arena(im), &args) != PARSE_OK)
-		return "BAD No literal";
-	if (mailbox_name(im, args.mailbox, &name) != PARSE_OK)
+	if (store_is_full(im->s->host, store_partition(im->store)))	/* its messages would lie there before they are refused */
+		return "NO [UNAVAILABLE] The server's disk is full";
+	if (mailbox_name(im, client, &name) != PARSE_OK)
 		return "NO [CANNOT] No mailbox can have that name";
 	switch (store_mbox_by_name(im->store, (struct slice){name.s, name.n}, imap_arena(im), &info)) {
 	case STORE_OK:
+		memcpy(im->append.mailbox, info.id, sizeof(info.id));
 		return NULL;
 	case STORE_NOMBOX:
 		return "NO [TRYCREATE] No such mailbox";
@@ -93,174 +34,259 @@ append_mailbox_fault(struct imap *im)
 	}
 }
 
-const char *
-append_begin(struct imap *im, uint64_t n)
+/* The message that a REPLACE is about, by what the client knows: its numbers are those of before the command. */
+static const char *
+replaced_find(struct imap *im, const struct append_element *e)
 {
-	struct append_literal	*a = &im->append;
-	const char		*fault;
+	uint32_t		 uid = e->number, seq;
+	enum store_result	 r;
 
-	if (n > IMAP_APPEND_MAX_BYTES)
-		return "NO [TOOBIG] Message too large";
-	if (n == 0)
-		return "NO [CANNOT] A message is empty";
-	if ((fault = append_mailbox_fault(im)) != NULL)
-		return fault;
-	a->is_taken = true;
+	if (!im->is_selected)
+		return "BAD No mailbox is selected";
+	if (im->is_readonly)
+		return "NO The mailbox is selected read-only";
+	if (e->number == SEQ_STAR)
+		r = view_last_uid(im->store, &im->view, &uid);
+	else if (!e->is_uid)
+		r = view_uid(im->store, &im->view, e->number, &uid);
+	else if ((r = view_seq(im->store, &im->view, uid, &seq)) == STORE_OK && seq == 0)
+		return "NO No message has that UID";
+	if (r != STORE_OK)
+		return "NO [UNAVAILABLE] Temporary failure";
+	im->append.replaced_uid = uid;
+	return uid == 0 ? "BAD No message has that number" : NULL;
+}
+
+static const char *
+head_run(struct imap *im, const struct append_element *e)
+{
+	const char	*refusal = e->is_replace ? replaced_find(im, e) : NULL;
+
+	return refusal != NULL ? refusal : mailbox_begin(im, e->mailbox);
+}
+
+/* Keywords are copied: the command's text moves when more is read. */
+static const char *
+message_begin(struct imap *im, const struct append_element *e)
+{
+	struct append		*a = &im->append;
+	struct append_msg	*m;
+	struct slice		*keywords = ARENA_NEW(imap_arena(im), struct slice, e->flags.nkeywords + 1);
+
+	if (a->replaced_uid != 0 && a->n == 1)
+		return "BAD REPLACE takes one message";
+	if (a->msgs == NULL)
+		a->msgs = ARENA_NEW(imap_arena(im), struct append_msg, IMAP_APPEND_MSGS_MAX);
+	if (a->msgs == NULL || keywords == NULL || a->n == IMAP_APPEND_MSGS_MAX)
+		return "NO [LIMIT] Too many messages at once";
+	m = &a->msgs[a->n++];
+	*m = (struct append_msg){.body.offset = a->bytes, .date_ms = e->has_date ? e->date_ms : now_ms(),
+	    .flags = e->flags.flags, .keywords = keywords, .nkeywords = e->flags.nkeywords};
+	for (size_t i = 0; i < m->nkeywords; i++) {
+		keywords[i] = arena_slice(imap_arena(im), e->flags.keywords[i]);
+		if (keywords[i].p == NULL)
+			return "NO [LIMIT] Too many keywords";
+	}
+	a->frame = (struct frame_dot){0};
 	return NULL;
 }
 
+/* All its bytes were taken. */
+static const char *
+message_end(struct imap *im)
+{
+	struct append		*a = &im->append;
+	struct append_msg	*m = &a->msgs[a->n - 1];
+
+	append_flush(im);
+	m->body.bytes = a->bytes - m->body.offset;
+	if (a->is_failed)
+		return "NO [UNAVAILABLE] Temporary failure";
+	return m->body.bytes == 0 ? "NO [CANNOT] A message is empty" : NULL;
+}
+
+static const char *
+part_begin(struct append *a)
+{
+	return a->nparts++ == IMAP_APPEND_PARTS_MAX ? "NO [LIMIT] Too many parts" : NULL;
+}
+
+/* NULL, or why the command is refused. */
+static const char *
+element_run(struct imap *im, const struct append_element *e)
+{
+	const char	*refusal;
+
+	switch (e->kind) {
+	case ELEMENT_HEAD:
+		return head_run(im, e);
+	case ELEMENT_LITERAL:
+	case ELEMENT_CATENATE:
+		return message_begin(im, e);
+	case ELEMENT_TEXT:
+		return part_begin(&im->append);
+	case ELEMENT_URL:
+		refusal = part_begin(&im->append);
+		return refusal != NULL ? refusal : catenate_url(im, e->url);
+	case ELEMENT_CLOSE:
+		return message_end(im);
+	}
+	return NULL;
+}
+
+/* Does the elements of the command's text up to end, as far as they are whole. *wants_out: bytes must follow there. */
+static const char *
+elements_run(struct imap *im, size_t end, bool *wants_out)
+{
+	struct append	*a = &im->append;
+
+	*wants_out = false;
+	while (!*wants_out) {
+		struct slice		 cur = {im->text.p + a->parsed, end - a->parsed};
+		struct append_element	 e;
+		const char		*refusal;
+
+		if (parse_append_element(&cur, imap_arena(im), &a->place, &e) != PARSE_OK)
+			break;
+		a->parsed = end - cur.n;
+		if ((refusal = element_run(im, &e)) != NULL)
+			return refusal;
+		*wants_out = e.kind == ELEMENT_LITERAL || e.kind == ELEMENT_TEXT;
+	}
+	return NULL;
+}
+
+/* ---- literals ---- */
+
+static const char *
+literal_fault(const struct imap *im, uint64_t n, bool is_binary)
+{
+	bool	is_part = im->append.place == APPEND_AT_PART;
+
+	if (is_part && is_binary)
+		return "BAD No literal8 is expected here";
+	if (n == 0 && !is_part)		/* cancels the command (RFC 3502) */
+		return "NO [CANNOT] A message is empty";
+	return catenate_fault(im, n);
+}
+
+enum append_want
+append_literal(struct imap *im, size_t before, uint64_t n, bool is_binary, const char **refusal_out)
+{
+	bool	wants;
+
+	if ((*refusal_out = elements_run(im, before, &wants)) != NULL)
+		return APPEND_REFUSE;
+	if (!wants)
+		return APPEND_OTHER;
+	if ((*refusal_out = literal_fault(im, n, is_binary)) != NULL)
+		return APPEND_REFUSE;
+	im->append.is_binary = is_binary;
+	return APPEND_TAKE;
+}
+
 /*
- * An unlinked file in the user's partition: a worker may write nowhere else, and the space it takes is
- * the one the message needs. No hash folder begins with '~'. -1 with errno.
+ * Messages are kept in lines that end in CRLF, without NUL: what a literal8 has besides would be lost, and to encode it
+ * is the client's to do (RFC 3516 4.4).
  */
-static int
-file_make(const struct imap *im)
+static const char *
+content_fault(const struct append *a)
 {
-	const char	*dir = im->s->host->active_dir, *partition = store_partition(im->store);
-	char		 path[PATH_MAX];
-	int		 fd, n;
-
-	n = snprintf(path, sizeof(path), "%s/%s", dir, partition);
-	if (n < 0 || (size_t)n + sizeof("/~append.XXXXXX") > sizeof(path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	if ((fd = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) != -1 || errno != EOPNOTSUPP)
-		return fd;
-	(void)strcpy(path + n, "/~append.XXXXXX");	/* a file system without O_TMPFILE */
-	if ((fd = mkostemp(path, O_CLOEXEC)) != -1)
-		(void)unlink(path);
-	return fd;
+	if (a->is_binary && (a->frame.nuls > 0 || a->frame.bare > 0))
+		return "NO [UNKNOWN-CTE] Binary content is not kept as it is, please encode it";
+	return a->frame.nuls > 0 ? "BAD A NUL in a message" : NULL;
 }
 
-static void
-file_fail(struct imap *im)
-{
-	LOG("warn.append.file", log_slice("sid", im->s->who.sid), log_i64("errno", errno));
-	im->append.is_failed = true;
-	if (im->append.fd != -1)
-		(void)close(im->append.fd);
-	im->append.fd = -1;
-}
-
-static void
-file_write(struct imap *im, struct slice s)
-{
-	struct append_literal	*a = &im->append;
-
-	while (s.n > 0) {
-		ssize_t	n = write(a->fd, s.p, s.n);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			file_fail(im);
-			return;
-		}
-		s = (struct slice){s.p + n, s.n - (size_t)n};
-	}
-}
-
-/* Converted bytes: to memory while they fit, else to the file. */
-static void
-append_store(struct imap *im, struct slice s)
-{
-	struct append_literal	*a = &im->append;
-
-	a->bytes += s.n;
-	if (a->is_failed || (a->fd == -1 && buf_add_slice(&a->mem, s) == 0))
-		return;
-	if (a->fd == -1) {
-		if ((a->fd = file_make(im)) == -1) {
-			file_fail(im);
-			return;
-		}
-		file_write(im, buf_slice(&a->mem));
-		buf_free(&a->mem);
-		if (a->is_failed)
-			return;
-	}
-	file_write(im, s);
-}
-
-static void
-append_convert(struct imap *im, struct slice in, bool last)
-{
-	struct buf	piece = buf_make(2 * APPEND_PIECE_BYTES + 8);	/* frame_chunk's most */
-
-	if (frame_chunk(&im->append.frame, in, last, &piece) != 0)
-		im->append.is_failed = true;
-	append_store(im, buf_slice(&piece));
-	buf_free(&piece);
-}
-
-void
-append_take(struct imap *im, struct slice in)
-{
-	while (in.n > 0) {
-		size_t	n = in.n < APPEND_PIECE_BYTES ? in.n : APPEND_PIECE_BYTES;
-
-		append_convert(im, (struct slice){in.p, n}, false);
-		in = (struct slice){in.p + n, in.n - n};
-	}
-}
-
-void
+const char *
 append_end(struct imap *im)
 {
-	/* A last line without CRLF is the client's own; only a CR that waits for its LF is completed. */
-	if (im->append.frame.state == DOT_CR)
-		append_convert(im, SLICE(""), true);
+	struct append	*a = &im->append;
+	const char	*refusal = NULL;
+
+	a->parsed = im->text.n;		/* the literal's mark is behind us */
+	if (a->place != APPEND_AT_PART)
+		refusal = message_end(im);
+	return refusal != NULL && a->frame.nuls == 0 ? refusal : content_fault(a);
 }
 
-void
-append_drop(struct imap *im)
-{
-	buf_free(&im->append.mem);
-	if (im->append.fd != -1)
-		(void)close(im->append.fd);
-	im->append = (struct append_literal){.fd = -1, .mem = buf_make(IMAP_APPEND_MEM_BYTES)};
-}
+/* ---- the command ---- */
 
+/* All messages are there: their offsets become sources, and they are appended. */
 static void
-append_message(struct imap *im, const struct append_args *args, const struct mbox_info *info)
+messages_append(struct imap *im)
 {
-	struct append_literal	*a = &im->append;
-	struct append_msg	 msg = {
-		.body = {.mem = buf_slice(&a->mem), .fd = a->fd, .offset = 0, .bytes = a->bytes},
-		.date_ms = args->has_date ? args->date_ms : now_ms(),
-		.flags = args->flags.flags,
-		.keywords = args->flags.keywords,
-		.nkeywords = args->flags.nkeywords,
-	};
-	enum store_result	 r;
-	uint32_t		 uid, uidvalidity;
+	struct append		*a = &im->append;
+	uint32_t		*uids = ARENA_NEW(imap_arena(im), uint32_t, a->n), uidvalidity;
+	enum store_result	 r = STORE_LIMIT;
 
-	r = store_append(im->store, info->id, &msg, 1, &uid, &uidvalidity);
+	for (size_t i = 0; i < a->n; i++)
+		a->msgs[i].body = append_source(im, a->msgs[i].body.offset, a->msgs[i].body.bytes);
+	if (uids != NULL)
+		r = store_append(im->store, a->mailbox, a->msgs, a->n, uids, &uidvalidity);
 	if (r != STORE_OK) {
 		imap_no_store(im, r, "TRYCREATE");
 		return;
 	}
 	imap_changed(im);
-	imap_ok(im, "[APPENDUID %u %u] APPEND completed", uidvalidity, uid);
+	/* A command's UIDs are neighbours. */
+	if (a->n > 1)
+		imap_ok(im, "[APPENDUID %u %u:%u] APPEND completed", uidvalidity, uids[0], uids[a->n - 1]);
+	else
+		imap_ok(im, "[APPENDUID %u %u] APPEND completed", uidvalidity, uids[0]);
 }
 
+/* The new one is told before the old one goes (RFC 8508 4.3). */
+static void
+message_replace(struct imap *im)
+{
+	struct append		*a = &im->append;
+	uint32_t		 uid, uidvalidity;
+	enum store_result	 r;
+
+	a->msgs[0].body = append_source(im, a->msgs[0].body.offset, a->msgs[0].body.bytes);
+	r = store_replace(im->store, im->view.mailbox, a->replaced_uid, a->mailbox, &a->msgs[0], &uid, &uidvalidity);
+	if (r != STORE_OK) {
+		imap_no_store(im, r, "TRYCREATE");
+		return;
+	}
+	if (uid == 0) {
+		imap_no(im, "[EXPUNGEISSUED] The message was expunged");
+		return;
+	}
+	imap_changed(im);
+	session_putf(im->s, "* OK [APPENDUID %u %u] Replacement Message ready\r\n", uidvalidity, uid);
+	imap_ok(im, "%sREPLACE completed", im->is_uid ? "UID " : "");
+}
+
+static void
+command_end(struct imap *im, void (*done)(struct imap *))
+{
+	struct append	*a = &im->append;
+	const char	*refusal;
+	bool		 wants;
+
+	if ((refusal = elements_run(im, im->text.n, &wants)) != NULL) {
+		imap_refuse(im, refusal);
+		return;
+	}
+	/* A quoted string is no message (RFC 3501 9: append ends in a literal). */
+	if (wants || a->n == 0 || a->parsed != im->text.n || a->place != APPEND_AT_MESSAGE)
+		imap_bad(im, "... mailbox [(flags)] [\"date-time\"] {literal}: not understood");
+	else
+		done(im);
+}
+
+/* Both: read.c had the arguments parsed up to the last message. */
 void
 append_run(struct imap *im, struct slice args)
 {
-	struct append_literal	*a = &im->append;
-	struct append_args	 head;
-	struct mbox_info	 info;
-	uint64_t		 n;
+	(void)args;
+	command_end(im, messages_append);
+}
 
-	/* A quoted string is no message (RFC 3501 9: append ends in a literal). */
-	if (!a->is_taken || parse_append_head(&args, imap_arena(im), &head) != PARSE_OK ||
-	    parse_literal_mark(&args, &n) != PARSE_OK || parse_end(&args) != PARSE_OK)
-		imap_bad(im, "APPEND mailbox [(flags)] [\"date-time\"] {literal}");
-	else if (a->frame.nuls > 0)
-		imap_bad(im, "A NUL in a message");
-	else if (a->is_failed)
-		imap_no(im, "[UNAVAILABLE] Temporary failure");
-	else if (mailbox_find(im, head.mailbox, "TRYCREATE", &info))
-		append_message(im, &head, &info);
+void
+replace_run(struct imap *im, struct slice args)
+{
+	(void)args;
+	command_end(im, message_replace);
 }

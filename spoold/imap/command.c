@@ -27,6 +27,8 @@
 /* APPENDLIMIT's number is IMAP_APPEND_MAX_BYTES; a test holds them equal. SASL-IR, AUTH=, STARTTLS are the edge's. */
 const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " APPENDLIMIT=104857600"
+    " BINARY"
+    " CATENATE"
     " CHILDREN"
     " CREATE-SPECIAL-USE"
     " ENABLE"
@@ -36,7 +38,12 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " LIST-STATUS"
     " METADATA"
     " MOVE"
+    " MULTIAPPEND"
     " NAMESPACE"
+    " OBJECTID"
+    " PREVIEW"
+    " REPLACE"
+    " SAVEDATE"
     " SPECIAL-USE"
     " STATUS=SIZE"
     " UIDPLUS"
@@ -182,6 +189,7 @@ static const struct command {
 	{"NAMESPACE", 0, namespace_run},
 	{"NOOP", 0, noop_run},
 	{"RENAME", 0, rename_run},
+	{"REPLACE", CMD_SELECTED | CMD_UID, replace_run},
 	{"SEARCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, search_run},
 	{"SELECT", 0, select_run},
 	{"SETMETADATA", 0, setmetadata_run},

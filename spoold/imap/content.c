@@ -12,10 +12,12 @@
 #define HEADER_CACHE_MAX_BYTES	(8 * 1024)	/* longer ones are read from the log */
 #define DERIVED_MAX_BYTES	(64 * 1024 * 1024)
 #define DERIVED_CACHE_MAX_BYTES	(64 * 1024)
+#define PREVIEW_READ_MAX_BYTES	(1024 * 1024)	/* of a message, for its first words: not all of one that has large attachments */
+#define PREVIEW_MAX_BYTES	(4 * MIME_PREVIEW_MAX_CHARS)
 
 /* Kinds of the index's cache, with the version of what makes them. */
-enum { CACHE_HEADER = 1, CACHE_ENVELOPE = 2, CACHE_BODY = 3, CACHE_BODYSTRUCTURE = 4 };
-enum { CACHE_HEADER_VERSION = 1, CACHE_ENVELOPE_VERSION = 1, CACHE_STRUCTURE_VERSION = 1 };
+enum { CACHE_HEADER = 1, CACHE_ENVELOPE = 2, CACHE_BODY = 3, CACHE_BODYSTRUCTURE = 4, CACHE_PREVIEW = 5 };
+enum { CACHE_HEADER_VERSION = 1, CACHE_ENVELOPE_VERSION = 1, CACHE_STRUCTURE_VERSION = 1, CACHE_PREVIEW_VERSION = 1 };
 
 struct content
 content_make(struct store *store)
@@ -245,6 +247,33 @@ content_structure(struct content *b, bool extended, struct slice *out)
 		r = STORE_LIMIT;
 	else
 		r = derived_keep(b, kind, CACHE_STRUCTURE_VERSION, &made, out);
+	buf_free(&made);
+	return r;
+}
+
+/* Of a beginning of the message alone, also where all of it is in memory: the answer does not depend on what else is asked. */
+enum store_result
+content_preview(struct content *b, bool only_known, struct slice *out)
+{
+	enum store_result	 r;
+	struct mime_part	*root;
+	struct slice		 first;
+	struct buf		 made = buf_make(PREVIEW_MAX_BYTES);
+
+	if (cache_get(b, CACHE_PREVIEW, CACHE_PREVIEW_VERSION, out))
+		return STORE_OK;
+	*out = (struct slice){NULL, 0};
+	if (only_known)
+		return STORE_OK;
+	if ((r = bytes_upto(b, PREVIEW_READ_MAX_BYTES)) != STORE_OK)
+		return r;
+	first = buf_slice(&b->bytes);
+	if (first.n > PREVIEW_READ_MAX_BYTES)
+		first.n = PREVIEW_READ_MAX_BYTES;
+	if ((root = mime_parse(first, &b->arena)) == NULL || mime_preview(first, root, &made) != 0)
+		r = STORE_LIMIT;
+	else
+		r = derived_keep(b, CACHE_PREVIEW, CACHE_PREVIEW_VERSION, &made, out);
 	buf_free(&made);
 	return r;
 }

@@ -6,7 +6,9 @@
  */
 #include "imap/fetch.h"
 
+#include "imap/binary.h"
 #include "imap/fetch_parse.h"
+#include "imap/objectid.h"
 #include "imap/quote.h"
 #include "imap/section.h"
 #include "imap/set.h"
@@ -16,10 +18,12 @@
 #define FETCH_TEXT_MAX_BYTES	(96 * 1024 * 1024)	/* of one response, but the bodies sent from the log */
 #define FETCH_INLINE_BYTES	(16 * 1024)		/* a smaller range is read into the text: one write for many */
 
-/* A range of the message sent after the first `after` bytes of the text. */
+/* A range of the message, or decoded bytes of it, sent after the first `after` bytes of the text. */
 struct piece {
 	size_t		after;
 	uint64_t	at, n;
+	bool		is_decoded;
+	struct binary	binary;		/* then */
 };
 
 struct fetch {
@@ -32,6 +36,7 @@ struct fetch {
 	size_t			 npieces;
 	bool			 sets_seen;
 	bool			 has_changed;	/* \Seen was set somewhere */
+	bool			 is_encoded;	/* a part's transfer encoding is not known (RFC 3516) */
 	enum store_result	 failed;	/* of the last message that could not be served */
 };
 
@@ -59,7 +64,7 @@ static bool
 is_section(const struct fetch_item *item)
 {
 	return item->kind == FETCH_SECTION || item->kind == FETCH_RFC822 || item->kind == FETCH_RFC822_HEADER ||
-	    item->kind == FETCH_RFC822_TEXT;
+	    item->kind == FETCH_RFC822_TEXT || item->kind == FETCH_BINARY;
 }
 
 /* The bytes of a range: read into the text while few, else left to be sent from the log. */
@@ -72,7 +77,7 @@ range_add(struct fetch *f, uint64_t at, uint64_t n)
 	if (n > FETCH_INLINE_BYTES) {
 		if ((r = content_open(&f->body)) != STORE_OK)
 			return r;
-		f->pieces[f->npieces++] = (struct piece){f->text.n, at, n};
+		f->pieces[f->npieces++] = (struct piece){.after = f->text.n, .at = at, .n = n};
 		return STORE_OK;
 	}
 	if ((room = buf_room(&f->text, (size_t)n + 1)) == NULL)
@@ -145,9 +150,75 @@ derived_add(struct fetch *f, enum fetch_kind kind)
 	return buf_add_str(&f->text, label) < 0 || buf_add_slice(&f->text, list) < 0 ? STORE_LIMIT : STORE_OK;
 }
 
+static int
+text_put(void *arg, const void *p, size_t n)
+{
+	return buf_add(arg, p, n);
+}
+
+static int
+session_put(void *arg, const void *p, size_t n)
+{
+	return session_write(arg, p, n);
+}
+
+static int
+binary_label_add(struct buf *b, const struct fetch_item *item)
+{
+	if (buf_add_str(b, item->kind == FETCH_BINARY ? "BINARY[" : "BINARY.SIZE[") < 0 || section_name_add(b, &item->section) < 0 ||
+	    buf_add_str(b, "]") < 0)
+		return -1;
+	return item->is_partial ? buf_addf(b, "<%u> ", item->at) : buf_add_str(b, " ");
+}
+
+/* BINARY[part]<at> (nstring / literal8), BINARY.SIZE[part] number (RFC 3516 7) */
+static enum store_result
+binary_add(struct fetch *f, const struct fetch_item *item)
+{
+	struct binary		b;
+	enum store_result	r;
+
+	if ((r = binary_find(&f->body, item, &b)) != STORE_OK)
+		return r;
+	if (b.kind == BINARY_IS_UNKNOWN) {
+		f->is_encoded = true;
+		return STORE_LIMIT;
+	}
+	if (binary_label_add(&f->text, item) < 0)
+		return STORE_LIMIT;
+	if (item->kind == FETCH_BINARY_SIZE)
+		return buf_addf(&f->text, "%llu", (unsigned long long)b.n) < 0 ? STORE_LIMIT : STORE_OK;
+	if (b.kind == BINARY_IS_NIL)
+		return buf_add_str(&f->text, "NIL") < 0 ? STORE_LIMIT : STORE_OK;
+	if (buf_addf(&f->text, "%s{%llu}\r\n", b.has_nul ? "~" : "", (unsigned long long)b.n) < 0)
+		return STORE_LIMIT;
+	if (b.kind == BINARY_IS_RANGE)
+		return range_add(f, b.at, b.n);
+	if (b.n <= FETCH_INLINE_BYTES)
+		binary_put(&f->body, &b, text_put, &f->text);
+	else
+		f->pieces[f->npieces++] = (struct piece){.after = f->text.n, .is_decoded = true, .binary = b};
+	return STORE_OK;
+}
+
+/* "PREVIEW" SP nstring (RFC 8970 6) */
+static enum store_result
+preview_add(struct fetch *f, const struct fetch_item *item)
+{
+	struct slice		text;
+	enum store_result	r;
+
+	if ((r = content_preview(&f->body, item->is_lazy, &text)) != STORE_OK)
+		return r;
+	if (text.p == NULL)
+		return buf_add_str(&f->text, "PREVIEW NIL") < 0 ? STORE_LIMIT : STORE_OK;
+	return buf_add_str(&f->text, "PREVIEW ") < 0 || quote_string(&f->text, text) < 0 ? STORE_LIMIT : STORE_OK;
+}
+
 static enum store_result
 item_add(struct fetch *f, const struct fetch_item *item, const struct msg_info *m)
 {
+	char	id[OBJECTID_TEXT_BYTES];
 	int	done = 0;
 
 	switch (item->kind) {
@@ -163,10 +234,24 @@ item_add(struct fetch *f, const struct fetch_item *item, const struct msg_info *
 	case FETCH_SIZE:
 		done = buf_addf(&f->text, "RFC822.SIZE %llu", (unsigned long long)m->size);
 		break;
+	case FETCH_SAVEDATE:
+		done = buf_add_str(&f->text, "SAVEDATE ") < 0 ? -1 : quote_date_time(&f->text, m->save_ms);
+		break;
+	case FETCH_EMAILID:
+		done = buf_addf(&f->text, "EMAILID (%s)", objectid_text(OBJECTID_EMAIL, m->guid, id));
+		break;
+	case FETCH_THREADID:	/* messages are not grouped (RFC 8474 5.2) */
+		done = buf_add_str(&f->text, "THREADID NIL");
+		break;
 	case FETCH_ENVELOPE:
 	case FETCH_BODY:
 	case FETCH_BODYSTRUCTURE:
 		return derived_add(f, item->kind);
+	case FETCH_BINARY:
+	case FETCH_BINARY_SIZE:
+		return binary_add(f, item);
+	case FETCH_PREVIEW:
+		return preview_add(f, item);
 	case FETCH_SECTION:
 	case FETCH_RFC822:
 	case FETCH_RFC822_HEADER:
@@ -187,7 +272,10 @@ response_send(struct fetch *f)
 
 		session_write(s, f->text.p + sent, p->after - sent);
 		sent = p->after;
-		session_send_file(s, f->body.fd, f->body.offset + p->at, p->n);
+		if (p->is_decoded)
+			binary_put(&f->body, &p->binary, session_put, s);
+		else
+			session_send_file(s, f->body.fd, f->body.offset + p->at, p->n);
 	}
 	session_write(s, f->text.p + sent, f->text.n - sent);
 }
@@ -305,6 +393,8 @@ fetch_end(struct fetch *f)
 		imap_changed(im);
 	if (f->failed == STORE_OK)
 		imap_ok(im, "%sFETCH completed", im->is_uid ? "UID " : "");
+	else if (f->is_encoded)
+		imap_no(im, "[UNKNOWN-CTE] A part's transfer encoding is not known");
 	else
 		imap_no(im, "[UNAVAILABLE] Some messages could not be read");
 }

@@ -126,6 +126,53 @@ parse_body(struct slice *cur, struct arena *arena, struct fetch_item *item)
 	return PARSE_OK;
 }
 
+/* "BINARY" [".PEEK"] section-binary [partial] / "BINARY.SIZE" section-binary ; section-binary = "[" [section-part] "]" (RFC 3516 7) */
+static enum parse
+parse_binary(struct slice *cur, struct arena *arena, struct fetch_item *item)
+{
+	struct slice	s = *cur;
+
+	*item = (struct fetch_item){.kind = FETCH_BINARY};
+	if (parse_word(&s, "BINARY.SIZE") == PARSE_OK) {
+		item->kind = FETCH_BINARY_SIZE;
+		item->is_peek = true;
+	} else if (parse_word(&s, "BINARY.PEEK") == PARSE_OK) {
+		item->is_peek = true;
+	} else if (parse_word(&s, "BINARY") != PARSE_OK) {
+		return PARSE_BAD;
+	}
+	if (parse_section(&s, arena, &item->section) != PARSE_OK || item->section.text != SECTION_ALL ||
+	    (item->kind == FETCH_BINARY && parse_partial(&s, item) != PARSE_OK))
+		return PARSE_BAD;
+	*cur = s;
+	return PARSE_OK;
+}
+
+/* "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"] ; preview-mod = "LAZY" (RFC 8970 6) */
+static enum parse
+parse_preview(struct slice *cur, struct fetch_item *item)
+{
+	struct slice	word = *cur, s;
+
+	*item = (struct fetch_item){.kind = FETCH_PREVIEW};
+	if (parse_word(&word, "PREVIEW") != PARSE_OK)
+		return PARSE_BAD;
+	s = word;
+	if (parse_sp(&s) != PARSE_OK || parse_byte(&s, '(') != PARSE_OK) {
+		*cur = word;
+		return PARSE_OK;
+	}
+	do {
+		if (parse_word(&s, "LAZY") != PARSE_OK)
+			return PARSE_BAD;
+		item->is_lazy = true;
+	} while (parse_sp(&s) == PARSE_OK);
+	if (parse_byte(&s, ')') != PARSE_OK)
+		return PARSE_BAD;
+	*cur = s;
+	return PARSE_OK;
+}
+
 /* fetch-att */
 static enum parse
 parse_fetch_att(struct slice *cur, struct arena *arena, struct fetch_item *item)
@@ -136,6 +183,9 @@ parse_fetch_att(struct slice *cur, struct arena *arena, struct fetch_item *item)
 		{"INTERNALDATE", {.kind = FETCH_INTERNALDATE}},
 		{"RFC822.SIZE", {.kind = FETCH_SIZE}},
 		{"ENVELOPE", {.kind = FETCH_ENVELOPE}},
+		{"SAVEDATE", {.kind = FETCH_SAVEDATE}},
+		{"EMAILID", {.kind = FETCH_EMAILID}},
+		{"THREADID", {.kind = FETCH_THREADID}},
 		{"RFC822", {.kind = FETCH_RFC822, .section.text = SECTION_ALL}},
 		{"RFC822.HEADER", {.kind = FETCH_RFC822_HEADER, .section.text = SECTION_HEADER, .is_peek = true}},
 		{"RFC822.TEXT", {.kind = FETCH_RFC822_TEXT, .section.text = SECTION_TEXT}},
@@ -147,6 +197,8 @@ parse_fetch_att(struct slice *cur, struct arena *arena, struct fetch_item *item)
 			return PARSE_OK;
 		}
 	}
+	if (parse_preview(cur, item) == PARSE_OK || parse_binary(cur, arena, item) == PARSE_OK)
+		return PARSE_OK;
 	*item = (struct fetch_item){0};
 	return parse_body(cur, arena, item);
 }

@@ -24,13 +24,16 @@ enum fetch_kind {
 	FETCH_FLAGS, FETCH_UID, FETCH_INTERNALDATE, FETCH_SIZE, FETCH_ENVELOPE, FETCH_BODY, FETCH_BODYSTRUCTURE,
 	FETCH_SECTION,		/* BODY[...] */
 	FETCH_RFC822, FETCH_RFC822_HEADER, FETCH_RFC822_TEXT,
+	FETCH_EMAILID, FETCH_THREADID, FETCH_SAVEDATE, FETCH_PREVIEW,
+	FETCH_BINARY, FETCH_BINARY_SIZE,
 };
 
 struct fetch_item {
 	enum fetch_kind	kind;
-	struct section	section;	/* of FETCH_SECTION and FETCH_RFC822* */
+	struct section	section;	/* of FETCH_SECTION, FETCH_RFC822* and FETCH_BINARY* */
 	bool		is_peek;	/* sets no \Seen */
 	bool		is_partial;	/* <at.n> */
+	bool		is_lazy;	/* of FETCH_PREVIEW: only what costs nothing */
 	uint32_t	at, n;
 };
 

@@ -16,7 +16,7 @@
 
 #include "imap/imap.h"
 
-#include "imap/append.h"
+#include "imap/append_bytes.h"
 #include "imap/command.h"
 #include "imap/idle.h"
 #include "imap/read.h"
@@ -27,7 +27,8 @@
 
 #define REPLY_MAX_BYTES		512	/* text of a tagged reply */
 /* Lines, literals, and the CRLF that each literal's mark keeps. */
-#define TEXT_CAP_BYTES		(IMAP_LINE_MAX_BYTES + IMAP_LITERALS_MAX_BYTES + 2 * (IMAP_LITERALS_MAX + 2))
+#define TEXT_CAP_BYTES		(IMAP_LINE_MAX_BYTES + IMAP_LITERALS_MAX_BYTES + \
+				    2 * (IMAP_LITERALS_MAX + IMAP_APPEND_MSGS_MAX + IMAP_APPEND_PARTS_MAX + 2))
 
 /* ---- replies ---- */
 
@@ -74,6 +75,18 @@ imap_bad(struct imap *im, const char *why)
 	session_putf(im->s, "%s BAD %s\r\n", im->tag, why);
 	if (++im->nbad >= IMAP_BAD_MAX)
 		imap_bye(im, "bad", "Too many errors");
+}
+
+void
+imap_refuse(struct imap *im, const char *refusal)
+{
+	if (strncmp(refusal, "BAD ", 4) == 0) {
+		imap_bad(im, refusal + 4);
+		return;
+	}
+	im->nbad = 0;
+	if (untagged_sync(im, im->may_expunge))
+		session_putf(im->s, "%s %s\r\n", im->tag, refusal);	/* with a URL longer than REPLY_MAX_BYTES */
 }
 
 void

@@ -8,16 +8,23 @@
 #define TS_IMAP_H
 
 #include "frame.h"
+#include "imap/append_parse.h"
 #include "session.h"
 
 #define IMAP_TAG_MAX_BYTES	SESSOPEN_TAG_MAX_BYTES
 /* A UID set of a client that names 5,000 messages one by one is 40 KiB (RFC 7162 6 asks for at least 8 KiB). */
 #define IMAP_LINE_MAX_BYTES	(64 * 1024)	/* all line pieces of a command together */
 #define IMAP_LITERALS_MAX	100		/* of a command: a SEARCH with a name in each */
-#define IMAP_LITERALS_MAX_BYTES	(128 * 1024)	/* of a command, all together, but APPEND's message */
+#define IMAP_LITERALS_MAX_BYTES	(128 * 1024)	/* of a command, all together, but APPEND's messages */
 /* A message by APPEND, as the client counts it; told in APPENDLIMIT (RFC 7889). What lmtpd takes by default. */
 #define IMAP_APPEND_MAX_BYTES	(100ULL * 1024 * 1024)
-#define IMAP_APPEND_MEM_BYTES	(64 * 1024)	/* above it a message waits in an unlinked file */
+/* Messages of one APPEND: each may be a descriptor of the request to the committer. */
+#define IMAP_APPEND_MSGS_MAX	STORE_APPEND_FILES_MAX
+/* All messages of one APPEND as they are kept: what a command may hold of the disk before it is appended. */
+#define IMAP_APPEND_ALL_MAX_BYTES	(2 * IMAP_APPEND_MAX_BYTES)
+/* CATENATE's parts in one APPEND: each URL may be looked up in a message of its own. */
+#define IMAP_APPEND_PARTS_MAX	100
+#define IMAP_APPEND_MEM_BYTES	(64 * 1024)	/* above it a command's messages wait in an unlinked file */
 /* Refused {n+} literals are read and dropped up to this; past it the session ends. */
 #define IMAP_DISCARD_MAX_BYTES	IMAP_APPEND_MAX_BYTES
 #define IMAP_BAD_MAX		20		/* BADs in a row: this is no mail client */
@@ -26,14 +33,21 @@
 #define IMAP_BEHIND_MS		250		/* in IDLE, when the index was busy: then it is looked at again */
 #define IMAP_AUTOLOGOUT_MS	(30 * 60 * 1000) /* RFC 3501 5.4: at least 30 minutes */
 
-/* The message literal of an APPEND, taken in before the command runs (append.c). */
-struct append_literal {
-	struct buf	 mem;		/* all of it, while it is small */
-	int		 fd;		/* an unlinked file with all of it; -1: in mem */
-	uint64_t	 bytes;		/* as it will be kept: CRLF line ends */
-	struct frame_dot frame;
-	bool		 is_taken;	/* the command brought a message */
+/* The messages of an APPEND, taken in before the command runs (append.c). */
+struct append {
+	struct buf	 mem;		/* all of them, while they are small */
+	int		 fd;		/* an unlinked file with all of them; -1: in mem */
+	uint64_t	 bytes;		/* as they will be kept: CRLF line ends */
+	struct frame_dot frame;		/* of the message in the making */
+	bool		 is_binary;	/* it comes in a literal8 (RFC 3516) */
 	bool		 is_failed;	/* the file could not be written: answer TEMP */
+	size_t		 parsed;	/* so much of the command's text was understood and done */
+	enum append_place place;	/* what may stand next */
+	unsigned char	 mailbox[RECORD_ID_BYTES];
+	struct append_msg *msgs;	/* in the command's arena; body.offset and body.bytes: where in the bytes above */
+	size_t		 n;
+	size_t		 nparts;	/* of all messages, by CATENATE */
+	uint32_t	 replaced_uid;	/* of REPLACE: in the selected mailbox; 0: an APPEND */
 };
 
 /* Flags the command in hand told of messages that follow each other in the view (told.c). */
@@ -68,7 +82,7 @@ struct imap {
 	size_t		 nkeywords;
 	struct told	*told;		/* in the command's arena, by UID */
 	size_t		 ntold, told_cap;
-	struct append_literal append;
+	struct append	 append;
 
 	bool		 is_over;	/* BYE was said, or LOGOUT */
 };
@@ -82,6 +96,8 @@ void	imap_ok(struct imap *, const char *fmt, ...) __attribute__((format(printf, 
 void	imap_ok_code(struct imap *, struct slice code, const char *text);
 void	imap_no(struct imap *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void	imap_bad(struct imap *, const char *why);
+/* "NO text" or "BAD text", as it is said. */
+void	imap_refuse(struct imap *, const char *refusal);
 /* NO with the words for what the store said; a missing mailbox gets missing_code ("NONEXISTENT", "TRYCREATE"). */
 void	imap_no_store(struct imap *, enum store_result, const char *missing_code);
 /* "* BYE text"; the session is over, end_why (a literal) is logged. */

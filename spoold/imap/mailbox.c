@@ -1,10 +1,11 @@
 /*
  * Commands on whole mailboxes. What makes, renames or removes one goes through place.h, so that the
  * location map knows. Parents that nobody made are only implied (list.c shows them as \Noselect).
- * RFC 3501 6.3.3 to 6.3.7, RFC 5530 3, RFC 6154 3.
+ * RFC 3501 6.3.3 to 6.3.7, RFC 5530 3, RFC 6154 3, RFC 8474 4.1.
  */
 #include "imap/mailbox.h"
 
+#include "imap/objectid.h"
 #include "imap/parse.h"
 #include "place.h"
 
@@ -111,6 +112,7 @@ create_run(struct imap *im, struct slice args)
 	enum special_use	use = USE_NONE;
 	size_t			nuses = 0;
 	unsigned char		id[RECORD_ID_BYTES];
+	char			text[OBJECTID_TEXT_BYTES];
 	struct mboxname		name;
 	struct slice		client;
 	enum store_result	r;
@@ -135,7 +137,7 @@ create_run(struct imap *im, struct slice args)
 		return;
 	}
 	imap_changed(im);
-	imap_ok(im, "CREATE completed");
+	imap_ok(im, "[MAILBOXID (%s)] CREATE completed", objectid_text(OBJECTID_MAILBOX, id, text));
 }
 
 void

@@ -6,6 +6,7 @@
 #include "imap/read.h"
 
 #include "imap/append.h"
+#include "imap/append_bytes.h"
 #include "imap/metadata.h"
 #include "imap/metadata_parse.h"
 #include "imap/parse.h"
@@ -35,10 +36,7 @@ tag_take(struct imap *im, struct slice text)
 static enum read_result
 refuse(struct imap *im, const char *refusal)
 {
-	if (strncmp(refusal, "BAD ", 4) == 0)
-		imap_bad(im, refusal + 4);
-	else
-		imap_no(im, "%s", refusal + 3);
+	imap_refuse(im, refusal);
 	return im->is_over ? READ_OVER : READ_REFUSED;
 }
 
@@ -195,30 +193,36 @@ literal_ask(struct imap *im, const struct frame_line *line)
 	return session_flush(im->s) == 0;
 }
 
-/* The literal that ends this line. READ_OK: the next line piece follows. */
+/* A literal that stays in the command's text. */
 static enum read_result
-literal_read(struct imap *im, struct reading *rd, const struct frame_line *line, struct slice before)
+literal_into_text(struct imap *im, struct reading *rd, const struct frame_line *line, struct slice before)
 {
 	size_t	from = im->text.n;
-	bool	is_message;
 
-	if (rd->refusal != NULL)
-		return literal_refuse(im, rd, line);
-	is_message = !im->append.is_taken && !line->is_binary && append_is_head(before, imap_arena(im));
-	if (is_message) {
-		if ((rd->refusal = append_begin(im, line->literal_bytes)) != NULL)
-			return literal_refuse(im, rd, line);
-		if (!literal_ask(im, line) || !literal_bytes(im, line->literal_bytes, append_take))
-			return READ_OVER;
-		append_end(im);
-		return READ_OK;
-	}
 	if ((rd->refusal = literal_fault(rd, line, before)) != NULL)
 		return literal_refuse(im, rd, line);
 	if (!literal_ask(im, line) || !literal_bytes(im, line->literal_bytes, text_take))
 		return READ_OVER;
 	if (!line->is_binary && memchr(im->text.p + from, '\0', im->text.n - from) != NULL)
 		rd->refusal = "BAD A NUL in a literal";
+	return READ_OK;
+}
+
+/* The literal that ends this line, which the text holds up to before. READ_OK: the next line piece follows. */
+static enum read_result
+literal_read(struct imap *im, struct reading *rd, const struct frame_line *line, size_t before)
+{
+	enum append_want	want = APPEND_OTHER;
+
+	if (rd->refusal == NULL)
+		want = append_literal(im, before, line->literal_bytes, line->is_binary, &rd->refusal);
+	if (rd->refusal != NULL)
+		return literal_refuse(im, rd, line);
+	if (want != APPEND_TAKE)
+		return literal_into_text(im, rd, line, (struct slice){im->text.p, before});
+	if (!literal_ask(im, line) || !literal_bytes(im, line->literal_bytes, append_take))
+		return READ_OVER;
+	rd->refusal = append_end(im);
 	return READ_OK;
 }
 
@@ -249,7 +253,7 @@ read_command(struct imap *im)
 		buf_drop(&im->s->in, line.used);
 		if (!has_literal)
 			return rd.refusal != NULL ? refuse(im, rd.refusal) : READ_OK;
-		r = literal_read(im, &rd, &line, (struct slice){im->text.p, before});
+		r = literal_read(im, &rd, &line, before);
 		if (r != READ_OK)
 			return r;
 	}

@@ -8,7 +8,7 @@
 #include "imap/imap.h"
 
 enum read_result {
-	READ_OK,	/* im->text holds the command, im->append the message of an APPEND */
+	READ_OK,	/* im->text holds the command, im->append the messages of an APPEND */
 	READ_REFUSED,	/* it was answered already; the input stands at the next command */
 	READ_OVER,	/* BYE was said or the peer is gone */
 };

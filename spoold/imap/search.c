@@ -6,6 +6,7 @@
 #include "imap/search.h"
 
 #include "imap/content.h"
+#include "imap/objectid.h"
 #include "imap/search_parse.h"
 #include "imap/set.h"
 #include "imap/untagged.h"
@@ -200,6 +201,16 @@ key_matches(struct search *s, const struct search_key *key, const struct msg_inf
 	case SEARCH_BODY:
 	case SEARCH_TEXT:
 		return text_matches(s, key);
+	case SEARCH_SAVEDBEFORE:
+		return day_of_ms(m->save_ms) < key->day;
+	case SEARCH_SAVEDON:
+		return day_of_ms(m->save_ms) == key->day;
+	case SEARCH_SAVEDSINCE:
+		return day_of_ms(m->save_ms) >= key->day;
+	case SEARCH_EMAILID:
+		return objectid_is(key->text, OBJECTID_EMAIL, m->guid);
+	case SEARCH_THREADID:	/* no message has one (RFC 8474 5.2) */
+		return false;
 	}
 	return false;
 }

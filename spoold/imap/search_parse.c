@@ -5,13 +5,15 @@
  */
 #include "imap/search_parse.h"
 
+#include "imap/objectid.h"
+
 struct searching {
 	struct slice	 cur;
 	struct arena	*arena;
 	size_t		 nkeys;
 };
 
-enum argument { ARG_NONE, ARG_DATE, ARG_NUMBER, ARG_ASTRING, ARG_HEADER, ARG_ATOM, ARG_SET };
+enum argument { ARG_NONE, ARG_DATE, ARG_NUMBER, ARG_ASTRING, ARG_HEADER, ARG_ATOM, ARG_SET, ARG_OBJECTID };
 
 static const struct {
 	const char	*name;
@@ -29,6 +31,7 @@ static const struct {
 	{"CC", SEARCH_HEADER, ARG_ASTRING, false, 0, "Cc"},
 	{"DELETED", SEARCH_FLAG, ARG_NONE, false, MSG_DELETED, NULL},
 	{"DRAFT", SEARCH_FLAG, ARG_NONE, false, MSG_DRAFT, NULL},
+	{"EMAILID", SEARCH_EMAILID, ARG_OBJECTID, false, 0, NULL},
 	{"FLAGGED", SEARCH_FLAG, ARG_NONE, false, MSG_FLAGGED, NULL},
 	{"FROM", SEARCH_HEADER, ARG_ASTRING, false, 0, "From"},
 	{"HEADER", SEARCH_HEADER, ARG_HEADER, false, 0, NULL},
@@ -37,6 +40,10 @@ static const struct {
 	{"OLD", SEARCH_RECENT, ARG_NONE, true, 0, NULL},
 	{"ON", SEARCH_ON, ARG_DATE, false, 0, NULL},
 	{"RECENT", SEARCH_RECENT, ARG_NONE, false, 0, NULL},
+	{"SAVEDATESUPPORTED", SEARCH_ALL, ARG_NONE, false, 0, NULL},	/* by every mailbox */
+	{"SAVEDBEFORE", SEARCH_SAVEDBEFORE, ARG_DATE, false, 0, NULL},
+	{"SAVEDON", SEARCH_SAVEDON, ARG_DATE, false, 0, NULL},
+	{"SAVEDSINCE", SEARCH_SAVEDSINCE, ARG_DATE, false, 0, NULL},
 	{"SEEN", SEARCH_FLAG, ARG_NONE, false, MSG_SEEN, NULL},
 	{"SENTBEFORE", SEARCH_SENTBEFORE, ARG_DATE, false, 0, NULL},
 	{"SENTON", SEARCH_SENTON, ARG_DATE, false, 0, NULL},
@@ -45,6 +52,7 @@ static const struct {
 	{"SMALLER", SEARCH_SMALLER, ARG_NUMBER, false, 0, NULL},
 	{"SUBJECT", SEARCH_HEADER, ARG_ASTRING, false, 0, "Subject"},
 	{"TEXT", SEARCH_TEXT, ARG_ASTRING, false, 0, NULL},
+	{"THREADID", SEARCH_THREADID, ARG_OBJECTID, false, 0, NULL},
 	{"TO", SEARCH_HEADER, ARG_ASTRING, false, 0, "To"},
 	{"UID", SEARCH_UID, ARG_SET, false, 0, NULL},
 	{"UNANSWERED", SEARCH_FLAG, ARG_NONE, true, MSG_ANSWERED, NULL},
@@ -154,6 +162,8 @@ parse_argument(struct searching *p, enum argument argument, struct search_key *k
 		return parse_atom(&p->cur, &key->text);
 	case ARG_SET:
 		return parse_sequence_set(&p->cur, p->arena, &key->seq);
+	case ARG_OBJECTID:
+		return parse_objectid(&p->cur, &key->text);
 	}
 	return PARSE_BAD;
 }

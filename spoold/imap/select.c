@@ -5,6 +5,7 @@
 #include "imap/select.h"
 
 #include "imap/mailbox.h"
+#include "imap/objectid.h"
 #include "imap/parse.h"
 #include "imap/untagged.h"
 
@@ -25,13 +26,14 @@ recent_count(struct imap *im, uint32_t exists, uint32_t *out)
 	return r;
 }
 
-/* The untagged answers of SELECT, in the order of RFC 3501 6.3.1. */
+/* The untagged answers of SELECT, in the order of RFC 3501 6.3.1, and those of extensions (RFC 8474 4.2). */
 static enum store_result
 selected_tell(struct imap *im)
 {
 	struct session		*s = im->s;
 	enum store_result	 r;
 	uint32_t		 exists, recent, unseen;
+	char			 id[OBJECTID_TEXT_BYTES];
 
 	if ((r = view_count(im->store, &im->view, &exists)) != STORE_OK ||
 	    (r = recent_count(im, exists, &recent)) != STORE_OK ||
@@ -52,6 +54,7 @@ selected_tell(struct imap *im)
 		/* "\*": there is room for new keywords (RFC 3501 7.1). */
 		session_puts(s, im->nkeywords < STORE_KEYWORDS_MAX ? " \\*)] Flags are kept\r\n" : ")] Flags are kept\r\n");
 	}
+	session_putf(s, "* OK [MAILBOXID (%s)] Its id\r\n", objectid_text(OBJECTID_MAILBOX, im->view.mailbox, id));
 	session_putf(s, "* OK [UIDVALIDITY %u] UIDs are valid\r\n* OK [UIDNEXT %u] Predicted next UID\r\n",
 	    im->view.uidvalidity, im->view.uidnext);
 	return STORE_OK;

@@ -5,6 +5,7 @@
 #include "imap/status.h"
 
 #include "imap/mailbox.h"
+#include "imap/objectid.h"
 #include "imap/quote.h"
 
 #define STATUS_LINE_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES + 512)
@@ -13,6 +14,7 @@ static const struct { const char *name; enum status_item item; } status_items[] 
 	{"MESSAGES", STATUS_MESSAGES}, {"RECENT", STATUS_RECENT}, {"UIDNEXT", STATUS_UIDNEXT},
 	{"UIDVALIDITY", STATUS_UIDVALIDITY}, {"UNSEEN", STATUS_UNSEEN}, {"SIZE", STATUS_SIZE},
 	{"APPENDLIMIT", STATUS_APPENDLIMIT},
+	{"MAILBOXID", STATUS_MAILBOXID},
 };
 #define NSTATUS_ITEMS	(sizeof(status_items) / sizeof(status_items[0]))
 
@@ -59,8 +61,20 @@ item_value(const struct mbox_info *info, enum status_item item)
 		return info->bytes;
 	case STATUS_APPENDLIMIT:
 		return IMAP_APPEND_MAX_BYTES;
+	case STATUS_MAILBOXID:
+		break;		/* no number */
 	}
 	return 0;
+}
+
+static int
+value_add(struct buf *b, const struct mbox_info *info, enum status_item item)
+{
+	char	id[OBJECTID_TEXT_BYTES];
+
+	if (item == STATUS_MAILBOXID)
+		return buf_addf(b, "(%s)", objectid_text(OBJECTID_MAILBOX, info->id, id));
+	return buf_addf(b, "%llu", item_value(info, item));
 }
 
 void
@@ -74,8 +88,8 @@ status_tell(struct imap *im, struct slice name, const struct mbox_info *info, un
 	for (size_t i = 0; i < NSTATUS_ITEMS && !full; i++) {
 		if ((items & status_items[i].item) == 0)
 			continue;
-		full = buf_addf(&b, "%s%s %llu", is_first ? "" : " ", status_items[i].name,
-		    item_value(info, status_items[i].item)) < 0;
+		full = buf_addf(&b, "%s%s ", is_first ? "" : " ", status_items[i].name) < 0 ||
+		    value_add(&b, info, status_items[i].item) < 0;
 		is_first = false;
 	}
 	if (!full && buf_add_str(&b, ")\r\n") == 0)

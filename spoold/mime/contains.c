@@ -4,11 +4,9 @@
  * through in pieces, so memory does not grow with the message, and a match may lie across any border of pieces. Parts
  * that are no text (images, archives) are not searched; their headers, with file names, are.
  */
-#include "mime/charset.h"
-#include "mime/decode.h"
 #include "mime/header.h"
+#include "mime/leaf.h"
 #include "mime/mime.h"
-#include "mime/param.h"
 #include "mime/word.h"
 
 #define CONTAINS_PIECE_BYTES	4096
@@ -38,19 +36,6 @@ header_search(struct match *m, struct slice header)
 	}
 }
 
-static const struct charset *
-charset_of(const struct content *c)
-{
-	struct text t = param_get(c->rest, "charset");
-	char name[CHARSET_NAME_MAX_BYTES];
-	size_t n = 0;
-	int b;
-
-	while ((b = text_next(&t)) != -1 && n < sizeof(name))
-		name[n++] = (char)b;
-	return charset_find((struct slice){name, n});
-}
-
 static void
 body_search(struct match *m, struct slice body, struct decode d, const struct charset *charset)
 {
@@ -73,25 +58,12 @@ body_search(struct match *m, struct slice body, struct decode d, const struct ch
 static void
 leaf_search(struct match *m, struct slice msg, const struct mime_part *p)
 {
-	struct slice header = header_range(msg, p->header_at, p->header_bytes), value, encoding = SLICE(""), rest;
+	struct slice header = header_range(msg, p->header_at, p->header_bytes);
 	struct content c = content_type(header, false);
 
 	if (!content_is(&c, "text", NULL) && !content_is(&c, "message", NULL) && !content_is(&c, "multipart", NULL))
 		return;
-	if (mime_header_get(header, "content-transfer-encoding", &value))
-		encoding = param_token(value, &rest);
-	body_search(m, header_range(msg, p->body_at, p->body_bytes), decode_make(encoding), charset_of(&c));
-}
-
-/* The next part in the order of the message; NULL after the last. */
-static const struct mime_part *
-part_after(const struct mime_part *p)
-{
-	if (p->child != NULL)
-		return p->child;
-	while (p != NULL && p->next == NULL)
-		p = p->parent;
-	return p == NULL ? NULL : p->next;
+	body_search(m, header_range(msg, p->body_at, p->body_bytes), decode_make(leaf_encoding(header)), leaf_charset(&c));
 }
 
 bool

@@ -1,4 +1,4 @@
-/* Content-Transfer-Encodings undone as they stream (RFC 2045 6). Contract of decode.c; used inside mime/ only. */
+/* Content-Transfer-Encodings undone as they stream (RFC 2045 6). Contract of decode.c; called inside mime/ only. */
 #ifndef TS_MIME_DECODE_H
 #define TS_MIME_DECODE_H
 

@@ -55,6 +55,10 @@ fold_char(struct fold *f, int32_t c)
 	utf8proc_ssize_t n, i;
 	int boundary = 0;
 
+	if (f->is_plain) {
+		put_char(f, c);
+		return;
+	}
 	n = utf8proc_decompose_char(c, to, DECOMPOSED_MAX, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD, &boundary);
 	if (n < 0 || n > DECOMPOSED_MAX) {
 		to[0] = c;
@@ -109,7 +113,7 @@ fold_plain(struct fold *f, struct slice s)
 {
 	size_t n = 0;
 
-	while (n < s.n && (unsigned char)s.p[n] < 0x80 && !(s.p[n] >= 'A' && s.p[n] <= 'Z'))
+	while (n < s.n && (unsigned char)s.p[n] < 0x80 && (f->is_plain || !(s.p[n] >= 'A' && s.p[n] <= 'Z')))
 		n++;
 	if (n > 0) {
 		marks_flush(f);
@@ -132,7 +136,7 @@ fold_feed(struct fold *f, struct slice s)
 		if (b >= 0x80) {
 			fold_long(f, b);
 			i++;
-		} else if (b >= 'A' && b <= 'Z') {
+		} else if (b >= 'A' && b <= 'Z' && !f->is_plain) {
 			char lower = (char)(b | 0x20);
 
 			marks_flush(f);

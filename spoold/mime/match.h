@@ -8,7 +8,7 @@
 
 /*
  * UTF-8 in pieces of any size -> folded UTF-8: case gone, decomposed (NFKD, as RFC 5051 compares). What is no UTF-8
- * becomes U+FFFD and sets is_bad.
+ * becomes U+FFFD and sets is_bad. put is never given a part of a character, and one of several bytes by itself.
  */
 struct fold {
 	void		(*put)(struct fold *, struct slice);	/* where folded bytes go */
@@ -17,6 +17,7 @@ struct fold {
 	int32_t		 marks[FOLD_MARKS_MAX];
 	unsigned	 nmarks;
 	bool		 is_bad;
+	bool		 is_plain;		/* nothing is folded: only what is no UTF-8 is replaced */
 };
 void	fold_feed(struct fold *, struct slice);
 /* The text ends here. */

@@ -8,6 +8,7 @@
 
 #include "arena.h"
 #include "buf.h"
+#include "mime/decode.h"
 
 #define MIME_DEPTH_MAX	100	/* nested parts */
 #define MIME_PARTS_MAX	10000
@@ -62,6 +63,25 @@ bool	mime_date(struct slice value, int64_t *utc_s_out, int64_t *local_day_out);
  */
 bool	mime_header_contains(struct slice raw_value, struct slice needle);
 bool	mime_text_contains(struct slice message, const struct mime_part *root, struct slice needle, bool with_headers);
+/*
+ * PREVIEW's text (RFC 8970): from the first text parts that have some to say, plain or HTML, in UTF-8, at most
+ * MIME_PREVIEW_MAX_CHARS characters, one space for white space of any kind and length, no control characters. Empty where there is
+ * none. message may be a beginning of the message, root its structure. -1 when out is full.
+ */
+#define MIME_PREVIEW_MAX_CHARS	200	/* RFC 8970 3.3 */
+int	mime_preview(struct slice message, const struct mime_part *root, struct buf *out);
+/* A part's bytes without its transfer encoding (RFC 3516), in pieces. */
+#define MIME_BINARY_PIECE_BYTES	16384
+struct mime_binary {
+	struct decode	 decode;
+	uint64_t	 at, left;	/* of the message: what is still to be decoded */
+};
+/* False: its encoding cannot be undone. A part with parts in it is as it stands. */
+bool	mime_binary_make(struct slice message, const struct mime_part *, struct mime_binary *out);
+/* Nothing is encoded: the bytes are the message's from at on. */
+bool	mime_binary_is_plain(const struct mime_binary *);
+/* The next bytes; 0 at the end. */
+size_t	mime_binary_next(struct mime_binary *, struct slice message, char out[MIME_BINARY_PIECE_BYTES]);
 /*
  * Text in a charset (NULL: UTF-8) case-folded and decomposed (NFKD, as RFC 5051 compares), in UTF-8, in the arena; p NULL when
  * the charset is unknown, the text is not in it, or the arena is full.

@@ -1,13 +1,12 @@
 /*
- * APPEND: bodies first as unlinked records, then one link record that gives all of them mailbox, UIDs
- * and modseq; written under one lock, visible all at once or not at all.
+ * APPEND and REPLACE: bodies first as unlinked records, then one link record that gives all of them mailbox, UIDs
+ * and modseq, and expunges what is replaced; written under one lock, visible all at once or not at all.
  */
 #include <sys/random.h>
 
 #include "log.h"
+#include "store/rank.h"
 #include "store/store_impl.h"
-
-#define APPEND_MSGS_MAX	1000	/* of one command; MULTIAPPEND */
 
 /* The list of names that the entries point into. False past STORE_KEYWORDS_MAX. */
 struct names {
@@ -47,6 +46,16 @@ fill_entry(const struct append_msg *m, struct names *names, struct extra_entry *
 	return true;
 }
 
+static size_t
+count_files(const struct append_msg *msgs, size_t n)
+{
+	size_t files = 0;
+
+	for (size_t i = 0; i < n; i++)
+		files += msgs[i].body.fd >= 0;
+	return files;
+}
+
 /* Room on the disk, in the counters and in the keyword table for all of it. Inside the change. */
 static enum store_result
 check_room(struct store *s, const struct append_msg *msgs, size_t n, const struct names *names)
@@ -63,10 +72,16 @@ check_room(struct store *s, const struct append_msg *msgs, size_t n, const struc
 	return spool_has_room(s->spool, bytes);
 }
 
+/* What the record expunges beside. */
+struct replaced {
+	const unsigned char *mailbox;	/* NULL: nothing */
+	struct uid_range uid;
+};
+
 /* Inside the change: the records, bodies first. */
 static enum store_result
 append_records(struct store *s, const unsigned char *mailbox, const struct append_msg *msgs, size_t n,
-    struct extra_entry *entries, const struct names *names, uint32_t *uid_out)
+    struct extra_entry *entries, const struct names *names, const struct replaced *old, uint32_t *uid_out)
 {
 	struct extra_link l = {.keywords = {.names = names->v, .n = names->n}, .n = (uint32_t)n};
 	struct buf extra = buf_make(RECORD_EXTRA_MAX_BYTES), mem = buf_make(SIZE_MAX / 4);
@@ -76,6 +91,10 @@ append_records(struct store *s, const unsigned char *mailbox, const struct appen
 	size_t nbodies = 0;
 	enum store_result r;
 
+	if (old->mailbox != NULL) {
+		memcpy(l.source, old->mailbox, RECORD_ID_BYTES);
+		l.expunged = (struct extra_ranges){.r = &old->uid, .n = 1};
+	}
 	extra_pack_link(&extra, &l);
 	for (size_t i = 0; i < n; i++) {
 		recs[i] = (struct record){.type = RECORD_BODY, .date_ms = now_ms(), .body_bytes = msgs[i].body.bytes};
@@ -96,17 +115,33 @@ append_records(struct store *s, const unsigned char *mailbox, const struct appen
 	return r;
 }
 
-enum store_result
-store_append(struct store *s, const unsigned char *mailbox, const struct append_msg *msgs, size_t n, uint32_t *uid_out,
-    uint32_t *uidvalidity_out)
+/* Inside the change: is the message to be replaced there? */
+static enum store_result
+check_replaced(struct store *s, const struct replaced *old, bool *is_gone)
+{
+	enum store_result r;
+	struct mbox m;
+
+	*is_gone = false;
+	if (old->mailbox == NULL)
+		return STORE_OK;
+	if ((r = find_mbox(s, old->mailbox, &m)) == STORE_OK)
+		*is_gone = !rank_is_live(&s->ix, m.v.num, old->uid.lo);
+	return r;
+}
+
+static enum store_result
+append_all(struct store *s, const unsigned char *mailbox, const struct append_msg *msgs, size_t n, const struct replaced *old,
+    uint32_t *uid_out, uint32_t *uidvalidity_out)
 {
 	struct buf mem = buf_make(SIZE_MAX / 4);
 	struct extra_entry *entries;
 	struct names names = {.n = 0};
 	enum store_result r = STORE_OK;
+	bool is_gone;
 	struct mbox m;
 
-	if (n == 0 || n > APPEND_MSGS_MAX)
+	if (n == 0 || n > STORE_APPEND_MSGS_MAX || count_files(msgs, n) > STORE_APPEND_FILES_MAX)
 		return STORE_LIMIT;
 	entries = (struct extra_entry *)(void *)buf_room(&mem, n * sizeof(*entries));
 	memset(entries, 0, n * sizeof(*entries));
@@ -116,14 +151,37 @@ store_append(struct store *s, const unsigned char *mailbox, const struct append_
 	if (r == STORE_OK && (r = change_begin(s)) == STORE_OK) {
 		if ((r = find_mbox(s, mailbox, &m)) == STORE_OK)
 			r = check_room(s, msgs, n, &names);
-		if (r == STORE_OK) {
-			*uidvalidity_out = m.v.uidvalidity;
-			r = append_records(s, mailbox, msgs, n, entries, &names, uid_out);
-			if (r != STORE_OK)
-				undo_messages(s, mailbox, uid_out[0], (uint32_t)n);
-		} else
+		if (r == STORE_OK)
+			r = check_replaced(s, old, &is_gone);
+		if (r != STORE_OK)
 			r = change_drop(s, r);
+		else if (is_gone) {
+			uid_out[0] = 0;
+			r = change_drop(s, STORE_OK);
+		} else {
+			*uidvalidity_out = m.v.uidvalidity;
+			r = append_records(s, mailbox, msgs, n, entries, &names, old, uid_out);
+			/* A message that replaces stays: what it replaced is gone, and to take both away would be worse. */
+			if (r != STORE_OK && old->mailbox == NULL)
+				undo_messages(s, mailbox, uid_out[0], (uint32_t)n);
+		}
 	}
 	buf_free(&mem);
 	return r;
+}
+
+enum store_result
+store_append(struct store *s, const unsigned char *mailbox, const struct append_msg *msgs, size_t n, uint32_t *uid_out,
+    uint32_t *uidvalidity_out)
+{
+	return append_all(s, mailbox, msgs, n, &(struct replaced){.mailbox = NULL}, uid_out, uidvalidity_out);
+}
+
+enum store_result
+store_replace(struct store *s, const unsigned char *from, uint32_t uid, const unsigned char *mailbox,
+    const struct append_msg *msg, uint32_t *uid_out, uint32_t *uidvalidity_out)
+{
+	struct replaced old = {.mailbox = from, .uid = {uid, uid}};
+
+	return append_all(s, mailbox, msg, 1, &old, uid_out, uidvalidity_out);
 }

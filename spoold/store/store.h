@@ -24,6 +24,8 @@
 #define STORE_KEYWORD_MAX_BYTES		64
 #define STORE_MAILBOXES_MAX		10000	/* mailboxes of a user */
 #define STORE_BATCH_MSGS		256	/* messages a store_range call gives at most */
+#define STORE_APPEND_MSGS_MAX		1000	/* messages of one store_append */
+#define STORE_APPEND_FILES_MAX		250	/* of them in descriptors: the committer takes no more with one request */
 
 enum store_result {
 	STORE_OK,
@@ -284,6 +286,13 @@ struct append_msg {
  */
 enum store_result store_append(struct store *, const unsigned char *mailbox, const struct append_msg *, size_t n,
 		    uint32_t *uid_out, uint32_t *uidvalidity_out);
+
+/*
+ * One message appended and one of `from` (also the same mailbox) expunged, by one record: both or neither. uid_out 0: the message to be
+ * replaced is not there (any more), and nothing was changed. Like a move it is not taken back where its commit fails.
+ */
+enum store_result store_replace(struct store *, const unsigned char *from, uint32_t uid, const unsigned char *mailbox,
+		    const struct append_msg *, uint32_t *uid_out, uint32_t *uidvalidity_out);
 
 struct copied { uint32_t from, to; };	/* uids */
 /*

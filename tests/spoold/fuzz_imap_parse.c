@@ -5,13 +5,14 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "imap/append.h"
+#include "imap/append_parse.h"
 #include "imap/fetch_parse.h"
 #include "imap/list_parse.h"
 #include "imap/metadata_parse.h"
 #include "imap/quote.h"
 #include "imap/search_parse.h"
 #include "imap/store_cmd.h"
+#include "imap/url.h"
 
 int	LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
@@ -22,7 +23,25 @@ static union {
 	struct store_args	store;
 	struct getmeta_args	getmeta;
 	struct setmeta_args	setmeta;
+	struct imap_url		url;
 } args;
+
+/* Elements one after the other: each takes something, none runs past the end. */
+static void
+append_check(struct slice in, struct arena *arena)
+{
+	enum append_place	place = APPEND_AT_HEAD;
+	struct append_element	e;
+	struct slice		cur = in, before = in;
+
+	while (parse_append_element(&cur, arena, &place, &e) == PARSE_OK) {
+		if (cur.n >= before.n || cur.p + cur.n != in.p + in.n)
+			abort();
+		before = cur;
+	}
+	if (cur.p != before.p || cur.n != before.n)
+		abort();
+}
 
 /* What goes out as a string comes back the same. */
 static void
@@ -51,7 +70,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	cur = before = (struct slice){(const char *)p + 1, n - 1};
-	switch (p[0] % 10) {
+	switch (p[0] % 11) {
 	case 0:
 		r = parse_fetch_args(&cur, &arena, &args.fetch);
 		break;
@@ -68,7 +87,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		r = parse_store_args(&cur, &arena, &args.store);
 		break;
 	case 5:
-		(void)append_is_head(cur, &arena);
+		append_check(cur, &arena);
 		break;
 	case 6:
 		string_check(cur, &arena);
@@ -81,6 +100,9 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 9:
 		(void)setmetadata_is_head(cur);
+		break;
+	case 10:
+		(void)parse_url(cur, &arena, &args.url);
 		break;
 	}
 	if (cur.p < before.p || cur.p + cur.n != before.p + before.n || (r != PARSE_OK && cur.p != before.p))

@@ -1,7 +1,30 @@
 /* Whole messages: the tree of parts keeps its invariants and BODYSTRUCTURE its grammar, whatever comes. */
+#include <utf8proc.h>
+
 #include "mime_grammar.h"
 
 int	LLVMFuzzerTestOneInput(const uint8_t *, size_t);
+
+/* At most so many characters of UTF-8, none of them a control, white space only between others. */
+static void
+preview_check(struct slice msg, const struct mime_part *root)
+{
+	struct buf out = buf_make(4 * MIME_PREVIEW_MAX_CHARS);
+	utf8proc_int32_t c, last = ' ';
+	size_t chars = 0, n;
+
+	if (mime_preview(msg, root, &out) != 0)
+		abort();
+	for (size_t i = 0; i < out.n; i += n, chars++) {
+		n = (size_t)utf8proc_iterate((const utf8proc_uint8_t *)out.p + i, (utf8proc_ssize_t)(out.n - i), &c);
+		if (n == 0 || n > 4 || c < ' ' || (c >= 0x7f && c < 0xa0) || (c == ' ' && last == ' '))
+			abort();
+		last = c;
+	}
+	if (chars > MIME_PREVIEW_MAX_CHARS || (chars > 0 && last == ' '))
+		abort();
+	buf_free(&out);
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
@@ -26,6 +49,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	if (needle.p != NULL)
 		(void)mime_text_contains(msg, root, needle, n % 2 == 0);
 	(void)mime_text_contains(msg, root, SLICE("zzzz"), true);
+	preview_check(msg, root);
 	buf_free(&out);
 	arena_free(&arena);
 	return 0;

@@ -305,7 +305,7 @@ test_append(void **state)
 		{"a APPEND ../x {5}\r\n", "a NO [CANNOT] ~\r\n"}, {"a APPEND INBOX {104857601}\r\n", "a NO [TOOBIG] ~\r\n"},
 		{"a APPEND INBOX {0}\r\n", "a NO ~\r\n"}, {"a APPEND INBOX \"text\"\r\n", "a BAD ~\r\n"}, {"a APPEND INBOX\r\n", "a BAD ~\r\n"},
 		{"a APPEND INBOX (\\Recent) {3+}\r\nabc\r\n", "a BAD ~\r\n"}, {"a APPEND INBOX {3+}\r\nabc x\r\n", "a BAD ~\r\n"},
-		{"a APPEND INBOX ~{3+}\r\nabc\r\nb NOOP\r\n", "a BAD ~\r\nb OK ~\r\n"},
+		{"a APPEND INBOX ~{3+}\r\na\nb\r\nb NOOP\r\n", "a NO [UNKNOWN-CTE] ~\r\nb OK ~\r\n"},
 		{"a APPEND INBOX {7}\r\na: b\n\nc\r\n", "+ Go on\r\na OK [APPENDUID ~] APPEND completed\r\n"},
 		{"a APPEND {5}\r\nINBOX (\\Seen $x) {9+}\r\na: b\r\n\r\nc\r\n", "+ Go on\r\na OK [APPENDUID ~] ~\r\n"},
 		{"a APPEND INBOX {6+}\r\na: b\r\r\r\n", "a OK ~\r\n"},

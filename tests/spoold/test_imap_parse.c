@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "imap/append.h"
+#include "imap/append_parse.h"
 #include "imap/fetch_parse.h"
 #include "imap/list_parse.h"
 #include "imap/quote.h"
@@ -526,21 +526,35 @@ test_store(void **state)
 	}
 }
 
+/* kinds: the elements it has, a letter each (Head, Literal, Catenate, Text, Url, close). */
 static void
-test_append_head(void **state)
+test_append(void **state)
 {
-	static const struct { const char *in; bool want; } rows[] = {
-		{"a APPEND INBOX ", true}, {"a append \"Sent Mail\" (\\Seen) ", true},
-		{"a APPEND INBOX (\\Seen) \" 1-Jan-2020 00:00:00 +0000\" ", true}, {"a APPEND INBOX \"01-Jan-2020 00:00:00 +0000\" ", true},
-		{"a APPEND {5}\r\nINBOX ", true}, {"a APPEND ", false}, {"a APPEND INBOX", false}, {"a APPEND INBOX (\\Recent) ", false},
-		{"a APPEND INBOX (\\Seen)", false}, {"a APPEND INBOX \"yesterday\" ", false}, {"a SEARCH FROM ", false}, {"APPEND INBOX ", false},
-		{"a APPEND INBOX () ~", false},
+	static const struct { const char *in, *kinds; size_t left; } rows[] = {
+		{"a APPEND INBOX ", "HL", 0}, {"a append \"Sent Mail\" (\\Seen) ", "HL", 0},
+		{"a APPEND INBOX (\\Seen) \" 1-Jan-2020 00:00:00 +0000\" ", "HL", 0}, {"a APPEND INBOX \"01-Jan-2020 00:00:00 +0000\" ", "HL", 0},
+		{"a APPEND {5}\r\nINBOX ", "HL", 0}, {"a APPEND ", "", 9}, {"a APPEND INBOX", "", 14}, {"a APPEND INBOX (\\Recent) ", "H", 11},
+		{"a APPEND INBOX (\\Seen)", "H", 8}, {"a APPEND INBOX \"yesterday\" ", "H", 13}, {"a SEARCH FROM ", "", 14},
+		{"APPEND INBOX ", "", 13}, {"a APPEND INBOX () ~", "H", 5}, {"a APPEND INBOX  ", "H", 2}, {"a APPENDX INBOX ", "", 16},
+		{"a REPLACE 4 Drafts (\\Seen) ", "HL", 0}, {"a UID REPLACE * Drafts CATENATE (TEXT ", "HCT", 0}, {"a REPLACE 1:2 Drafts ", "", 21},
+		{"a REPLACE 0 Drafts ", "", 19}, {"a REPLACE Drafts ", "", 17}, {"a UID APPEND Drafts ", "", 20}, {"a UIDREPLACE 1 Drafts ", "", 22},
+		{"a APPEND INBOX (\\Seen) CATENATE (URL /x)", "HCU)", 0}, {"a APPEND INBOX CATENATE (URL \"/x y\" URL {2}\r\n/y TEXT ", "HCUUT", 0},
+		{"a APPEND INBOX catenate (text ", "HCT", 0}, {"a APPEND INBOX CATENATE ()", "HC", 1}, {"a APPEND INBOX CATENATE (URL /x URL /y", "HCU", 7},
+		{"a APPEND INBOX CATENATE (URL /x) CATENATE (TEXT ", "HCU)CT", 0}, {"a APPEND INBOX CATENATE (URL /x )", "HCU", 2}, {"a APPEND INBOX CATENATE(URL /x)", "H", 17},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		if (append_is_head(slice_of(rows[i].in), &arena) != rows[i].want)
-			fail_msg("%s: wrong", rows[i].in);
+		enum append_place	place = APPEND_AT_HEAD;
+		struct append_element	e;
+		struct slice		cur = slice_of(rows[i].in);
+		const char		*kind = rows[i].kinds;
+
+		for (; parse_append_element(&cur, &arena, &place, &e) == PARSE_OK; kind++)
+			if (*kind == '\0' || "HLCTU)"[e.kind] != *kind)
+				fail_msg("%s: another element", rows[i].in);
+		if (*kind != '\0' || cur.n != rows[i].left)
+			fail_msg("%s: another end", rows[i].in);
 		arena_reset(&arena);
 	}
 }
@@ -592,7 +606,7 @@ main(void)
 		cmocka_unit_test(test_strings), cmocka_unit_test(test_numbers), cmocka_unit_test(test_set_limit),
 		cmocka_unit_test(test_flags), cmocka_unit_test(test_flag_limit), cmocka_unit_test(test_dates),
 		cmocka_unit_test(test_fetch), cmocka_unit_test(test_limits), cmocka_unit_test(test_search),
-		cmocka_unit_test(test_list), cmocka_unit_test(test_store), cmocka_unit_test(test_append_head),
+		cmocka_unit_test(test_list), cmocka_unit_test(test_store), cmocka_unit_test(test_append),
 		cmocka_unit_test(test_quote), cmocka_unit_test(test_quote_date),
 	};
 	int	r;

@@ -157,6 +157,21 @@ do_append(struct fixture *f, struct store *s, const unsigned char *id)
 }
 
 static enum store_result
+do_replace(struct fixture *f, struct store *s, const unsigned char *id)
+{
+	struct slice body = SLICE("Subject: number 1\r\n\r\nx\r\n");
+	struct append_msg msg = {.body = {.mem = body, .fd = -1, .bytes = body.n}};
+	uint32_t uid, validity;
+	struct view v;
+
+	(void)f;
+	/* Where this fails nothing is to be replaced: the message asked for is not there. */
+	if (view_open(s, id, false, &v) != STORE_OK || view_last_uid(s, &v, &uid) != STORE_OK)
+		return STORE_TEMP;
+	return store_replace(s, id, uid, id, &msg, &uid, &validity);
+}
+
+static enum store_result
 do_move(struct fixture *f, struct store *s, const unsigned char *id)
 {
 	struct arena a = arena_make(1 << 16);
@@ -227,6 +242,8 @@ test_nth_call(void **state)
 		{"append, EIO", do_append, 1 << 20, EIO, STORE_TEMP, 2, 2},
 		{"append, ENOSPC", do_append, 1 << 20, ENOSPC, STORE_FULL, 2, 2},
 		{"move, EIO", do_move, 1 << 20, EIO, STORE_TEMP, 0, 0},
+		{"replace, EIO", do_replace, 1 << 20, EIO, STORE_TEMP, 0, 0},
+		{"replace, ENOSPC", do_replace, 1 << 20, ENOSPC, STORE_FULL, 0, 0},
 		{"create, EIO", do_create, 1 << 20, EIO, STORE_TEMP, 0, 0},
 	};
 

@@ -488,6 +488,38 @@ test_append(void **state)
 	fx_free(&f);
 }
 
+/* As many messages in descriptors as the committer takes, and one more; in memory there may be more. */
+static void
+test_append_files(void **state)
+{
+	struct fixture f;
+	unsigned char id[16];
+	static struct append_msg msgs[STORE_APPEND_MSGS_MAX + 1];
+	static uint32_t uid[STORE_APPEND_MSGS_MAX + 1];
+	char path[] = "/tmp/ts-append.XXXXXX";
+	int fd = mkstemp(path);
+	struct store *s;
+	uint32_t validity;
+
+	(void)state;
+	fx_make(&f);
+	s = fx_alice(&f, id);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(pwrite(fd, "abcdef", 6, 0), 6);
+	for (size_t i = 0; i <= STORE_APPEND_MSGS_MAX; i++)
+		msgs[i].body = (struct body_src){.fd = fd, .offset = 1, .bytes = 3};
+	assert_int_equal(store_append(s, id, msgs, STORE_APPEND_FILES_MAX + 1, uid, &validity), STORE_LIMIT);
+	assert_int_equal(store_append(s, id, msgs, STORE_APPEND_FILES_MAX, uid, &validity), STORE_OK);
+	for (size_t i = 0; i <= STORE_APPEND_MSGS_MAX; i++)
+		msgs[i].body = (struct body_src){.mem = SLICE("abc"), .fd = -1, .bytes = 3};
+	assert_int_equal(store_append(s, id, msgs, STORE_APPEND_MSGS_MAX + 1, uid, &validity), STORE_LIMIT);
+	assert_int_equal(store_append(s, id, msgs, STORE_APPEND_MSGS_MAX, uid, &validity), STORE_OK);
+	assert_int_equal(info(s, INBOX).exists, STORE_APPEND_FILES_MAX + STORE_APPEND_MSGS_MAX);
+	close(fd);
+	store_close(s);
+	fx_free(&f);
+}
+
 static void
 test_copy_move(void **state)
 {
@@ -943,6 +975,7 @@ main(void)
 		cmocka_unit_test(test_expunge),
 		cmocka_unit_test(test_exactly_these),
 		cmocka_unit_test(test_append),
+		cmocka_unit_test(test_append_files),
 		cmocka_unit_test(test_copy_move),
 		cmocka_unit_test(test_rename_inbox),
 		cmocka_unit_test(test_delete_keeps_bodies),

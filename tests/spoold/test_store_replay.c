@@ -79,6 +79,16 @@ random_append(struct store *s, const struct mbox_info *m)
 	assert_int_equal(store_append(s, m->id, msgs, n, uid, &validity), STORE_OK);
 }
 
+static void
+random_replace(struct store *s, const struct mbox_info *from, const struct mbox_info *to)
+{
+	struct slice body = SLICE("Subject: y\r\n\r\nbody\r\n");
+	struct append_msg msg = {.body = {.mem = body, .fd = -1, .bytes = body.n}, .date_ms = rnd(1000000), .flags = rnd(32)};
+	uint32_t uid, validity;
+
+	assert_int_equal(store_replace(s, from->id, from->uidnext - rnd(8), to->id, &msg, &uid, &validity), STORE_OK);
+}
+
 /* The same key twice, now and then a void, of the same or of another one. */
 static void
 random_repeat(struct fixture *f)
@@ -143,6 +153,10 @@ random_step(struct fixture *f, struct store *s)
 		break;
 	case 11:
 		random_repeat(f);
+		break;
+	case 12:
+		to = random_mailbox(s);
+		random_replace(s, &m, &to);
 		break;
 	default:
 		assert_int_equal(fx_deliver(f, random_name(), rnd(300), NULL), STORE_OK);

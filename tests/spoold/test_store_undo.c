@@ -85,6 +85,53 @@ test_append(void **state)
 }
 
 static enum store_result
+replace_one(struct store *s, const unsigned char *from, uint32_t uid, const unsigned char *to, uint32_t *uid_out)
+{
+	struct slice text = SLICE("Subject: new\r\n\r\nx\r\n");
+	struct append_msg m = {.body = {.mem = text, .fd = -1, .bytes = text.n}, .date_ms = 1};
+	uint32_t uidvalidity;
+
+	return store_replace(s, from, uid, to, &m, uid_out, &uidvalidity);
+}
+
+/* The old one is gone when the commit fails: the new one stays, or the draft would be lost. */
+static void
+test_replace(void **state)
+{
+	struct fixture f;
+	unsigned char id[16], work[16];
+	struct store *s = make(&f, id);
+	uint32_t uid;
+
+	(void)state;
+	assert_int_equal(store_mbox_create(s, WORK, USE_NONE, work), STORE_OK);
+	assert_int_equal(append_two(s, id), STORE_OK);
+	assert_int_equal(replace_one(s, id, 1, work, &uid), STORE_OK);
+	assert_int_equal(uid, 3);
+	assert_true(count(s, id) == 1 && count(s, work) == 1);
+	/* Not there any more: nothing is changed. */
+	assert_int_equal(replace_one(s, id, 1, work, &uid), STORE_OK);
+	assert_int_equal(uid, 0);
+	assert_int_equal(replace_one(s, id, 3, id, &uid), STORE_OK);
+	assert_int_equal(uid, 0);
+	assert_true(count(s, id) == 1 && count(s, work) == 1);
+	answer = -1;
+	assert_int_equal(replace_one(s, id, 2, id, &uid), STORE_TEMP);
+	assert_true(count(s, id) == 1 && count(s, work) == 1);
+	answer = 0;
+	assert_int_equal(replace_one(s, id, 2, id, &uid), STORE_OK);
+	assert_int_equal(uid, 0);
+	assert_int_equal(replace_one(s, id, 4, id, &uid), STORE_OK);
+	assert_int_equal(uid, 5);
+	assert_int_equal(replace_one(s, work, 3, (const unsigned char *)"no such mailbox.", &uid), STORE_NOMBOX);
+	assert_int_equal(replace_one(s, (const unsigned char *)"no such mailbox.", 3, work, &uid), STORE_NOMBOX);
+	s = fx_reopen(&f, s, true);
+	assert_true(count(s, id) == 1 && count(s, work) == 1);
+	store_close(s);
+	fx_free(&f);
+}
+
+static enum store_result
 copy_all(struct store *s, const unsigned char *from, const unsigned char *to, bool move)
 {
 	struct uid_range every = {1, UID_LAST};
@@ -220,7 +267,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_append),
+		cmocka_unit_test(test_append), cmocka_unit_test(test_replace),
 		cmocka_unit_test(test_copy_and_move),
 		cmocka_unit_test(test_create),
 		cmocka_unit_test(test_rename),

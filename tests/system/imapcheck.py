@@ -62,6 +62,21 @@ class Text:
         self.at += n
         return s
 
+    def objectids(self):
+        """RFC 8474 7: one in parentheses, or NIL."""
+        return None if self.has(b"NIL") else self.re(rb"\([A-Za-z][\w-]{0,254}\)", "objectid")
+
+    def literal8(self):
+        """RFC 3516 7: a literal8 has a NUL, or it would be a string."""
+        if not self.has(b"~"):
+            return self.nstring()
+        n = int(self.re(rb"(?<=~)\{\d+", "literal8")[1:])
+        self.eat(b"}\r\n")
+        s = self.raw[self.at:self.at + n]
+        assert len(s) == n and b"\0" in s, "literal8"
+        self.at += n
+        return s
+
     def nstring(self):
         return None if self.has(b"NIL") else self.string()
 
@@ -207,9 +222,9 @@ class Text:
 
     def fetch_item(self, out):
         start = self.at
-        name = self.re(rb"BODYSTRUCTURE|BODY(?=\[)|BODY|ENVELOPE|FLAGS|INTERNALDATE|RFC822(?:\.(?:SIZE|HEADER|TEXT))?|UID",
-                       "msg-att")
-        if name == b"BODY" and self.raw[self.at:self.at + 1] == b"[":
+        name = self.re(rb"BODYSTRUCTURE|BODY(?=\[)|BODY|ENVELOPE|FLAGS|INTERNALDATE|RFC822(?:\.(?:SIZE|HEADER|TEXT))?|UID|"
+                       rb"BINARY(?:\.SIZE)?(?=\[)|EMAILID|THREADID|SAVEDATE|PREVIEW", "msg-att")
+        if name in (b"BODY", b"BINARY", b"BINARY.SIZE") and self.raw[self.at:self.at + 1] == b"[":
             self.section()
             name = self.raw[start:self.at]
         self.eat(b" ")
@@ -222,7 +237,13 @@ class Text:
             out[name] = self.number(1)
         elif name == b"RFC822.SIZE":
             out[name] = self.number()
-        elif name == b"INTERNALDATE":
+        elif name.startswith(b"BINARY["):
+            out[name] = self.literal8()
+        elif name.startswith(b"BINARY.SIZE["):
+            out[name] = self.number()
+        elif name in (b"EMAILID", b"THREADID"):
+            out[name] = self.objectids()
+        elif name in (b"INTERNALDATE", b"SAVEDATE"):
             out[name] = self.re(b'"' + DATE_TIME + b'"', "date-time")
         elif name == b"ENVELOPE":
             out[name] = self.envelope()
@@ -238,9 +259,10 @@ def code_check(code):
         b"ALERT": rb"", b"PARSE": rb"", b"READ-ONLY": rb"", b"READ-WRITE": rb"", b"TRYCREATE": rb"", b"CLOSED": rb"",
         b"UIDNEXT": rb" [1-9]\d*", b"UIDVALIDITY": rb" [1-9]\d*", b"UNSEEN": rb" [1-9]\d*", b"BADCHARSET": rb"( \(.+\))?",
         b"CAPABILITY": rb"( " + ATOM + rb")+", b"PERMANENTFLAGS": rb" \((\\\*|\\?" + ATOM + rb"| )*\)",
-        b"APPENDUID": rb" [1-9]\d* [1-9]\d*", b"COPYUID": rb" [1-9]\d* [1-9][\d:,]* [1-9][\d:,]*", b"TOOBIG": rb"",
+        b"APPENDUID": rb" [1-9]\d* [1-9]\d*(:[1-9]\d*)?", b"COPYUID": rb" [1-9]\d* [1-9][\d:,]* [1-9][\d:,]*", b"TOOBIG": rb"",
         b"NONEXISTENT": rb"", b"ALREADYEXISTS": rb"", b"CANNOT": rb"", b"LIMIT": rb"", b"UNAVAILABLE": rb"",
         b"AUTHENTICATIONFAILED": rb"", b"PRIVACYREQUIRED": rb"", b"USEATTR": rb"", b"INUSE": rb"",
+        b"MAILBOXID": rb" \([A-Za-z][\w-]{0,254}\)", b"BADURL": rb" \"[^\"\\]*\"", b"UNKNOWN-CTE": rb"", b"EXPUNGEISSUED": rb"",
     }
     name = code.split(b" ")[0]
     assert name in known and re.fullmatch(known[name], code[len(name):]), code
@@ -358,8 +380,8 @@ class Client:
             t.eat(b" ")
             name = t.astring()
             t.eat(b" (")
-            items = t.spaced(lambda: t.re(rb"[A-Z]+ \d+", "status item"))
-            out = (name, {i.split()[0]: int(i.split()[1]) for i in items})
+            items = t.spaced(lambda: t.re(rb"[A-Z]+ \d+|MAILBOXID \([A-Za-z][\w-]{0,254}\)", "status item"))
+            out = (name, {i.split()[0]: i.split()[1] if b"(" in i else int(i.split()[1]) for i in items})
             assert out[1].get(b"UIDNEXT", 1) > 0 and out[1].get(b"UIDVALIDITY", 1) > 0
         elif kind in (b"LIST", b"LSUB"):
             t.eat(b" (")

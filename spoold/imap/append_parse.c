@@ -1,0 +1,133 @@
+/*
+ * Parses APPEND's arguments; called by append.c while the command is still being read, and by the fuzzer. Pure: an
+ * element that is not whole yet is PARSE_BAD and is asked for again when there is more. RFC 3501 section 9, RFC 3502,
+ * RFC 4466 6, RFC 4469 5, RFC 8508 5.
+ */
+#include "imap/append_parse.h"
+
+/* "APPEND" / ["UID" SP] "REPLACE" SP seq-number (RFC 8508 5) */
+static enum parse
+parse_verb(struct slice *cur, struct append_element *out)
+{
+	if (parse_word(cur, "APPEND") == PARSE_OK)
+		return PARSE_OK;
+	out->is_replace = true;
+	out->is_uid = parse_word(cur, "UID") == PARSE_OK;
+	if ((out->is_uid && parse_sp(cur) != PARSE_OK) || parse_word(cur, "REPLACE") != PARSE_OK || parse_sp(cur) != PARSE_OK)
+		return PARSE_BAD;
+	out->number = SEQ_STAR;
+	return parse_byte(cur, '*') == PARSE_OK ? PARSE_OK : parse_nz_number(cur, &out->number);
+}
+
+/*
+ * append = "APPEND" SP mailbox 1*append-message, with its tag; replace = "REPLACE" SP seq-number SP mailbox append-message; up to the
+ * SP that begins a message
+ */
+static enum parse
+parse_head(struct slice *cur, struct arena *arena, struct append_element *out)
+{
+	struct slice	tag;
+
+	if (parse_tag(cur, &tag) != PARSE_OK || parse_sp(cur) != PARSE_OK || parse_verb(cur, out) != PARSE_OK ||
+	    parse_sp(cur) != PARSE_OK || parse_astring(cur, arena, &out->mailbox) != PARSE_OK)
+		return PARSE_BAD;
+	out->kind = ELEMENT_HEAD;
+	return cur->n > 0 && cur->p[0] == ' ' ? PARSE_OK : PARSE_BAD;
+}
+
+/* append-opts = [SP flag-list] [SP date-time] */
+static enum parse
+parse_options(struct slice *cur, struct arena *arena, struct append_element *out)
+{
+	struct slice	s;
+
+	s = *cur;
+	if (parse_sp(&s) == PARSE_OK && s.n > 0 && s.p[0] == '(') {
+		if (parse_flag_list(&s, arena, &out->flags) != PARSE_OK)
+			return PARSE_BAD;
+		*cur = s;
+	}
+	s = *cur;
+	if (parse_sp(&s) == PARSE_OK && s.n > 0 && s.p[0] == '"') {
+		if (parse_date_time(&s, &out->date_ms) != PARSE_OK)
+			return PARSE_BAD;
+		out->has_date = true;
+		*cur = s;
+	}
+	return PARSE_OK;
+}
+
+/* append-message = append-opts SP append-data ; append-data = literal / literal8 / "CATENATE" SP "(" ..., up to the literal or part */
+static enum parse
+parse_message(struct slice *cur, struct arena *arena, struct append_element *out)
+{
+	if (parse_options(cur, arena, out) != PARSE_OK || parse_sp(cur) != PARSE_OK)
+		return PARSE_BAD;
+	out->kind = ELEMENT_LITERAL;
+	if (parse_end(cur) == PARSE_OK)
+		return PARSE_OK;
+	out->kind = ELEMENT_CATENATE;
+	return parse_word(cur, "CATENATE") == PARSE_OK && parse_sp(cur) == PARSE_OK ? parse_byte(cur, '(') : PARSE_BAD;
+}
+
+/* cat-part = "TEXT" SP literal / "URL" SP astring (RFC 4469 5), up to the literal; parts are parted by SP and end at ")" */
+static enum parse
+parse_part(struct slice *cur, struct arena *arena, bool is_first, struct append_element *out)
+{
+	out->kind = ELEMENT_CLOSE;
+	if (!is_first && parse_byte(cur, ')') == PARSE_OK)
+		return PARSE_OK;
+	if (!is_first && parse_sp(cur) != PARSE_OK)
+		return PARSE_BAD;
+	out->kind = ELEMENT_TEXT;
+	if (parse_word(cur, "TEXT") == PARSE_OK)
+		return parse_sp(cur) == PARSE_OK ? parse_end(cur) : PARSE_BAD;
+	out->kind = ELEMENT_URL;
+	if (parse_word(cur, "URL") != PARSE_OK || parse_sp(cur) != PARSE_OK || parse_astring(cur, arena, &out->url) != PARSE_OK)
+		return PARSE_BAD;
+	/* Before a literal's mark a word is not known to be whole. */
+	return cur->n > 0 && (cur->p[0] == ' ' || cur->p[0] == ')') ? PARSE_OK : PARSE_BAD;
+}
+
+static enum append_place
+place_after(const struct append_element *e)
+{
+	switch (e->kind) {
+	case ELEMENT_HEAD:
+	case ELEMENT_LITERAL:
+	case ELEMENT_CLOSE:
+		break;
+	case ELEMENT_CATENATE:
+		return APPEND_AT_FIRST_PART;
+	case ELEMENT_TEXT:
+	case ELEMENT_URL:
+		return APPEND_AT_PART;
+	}
+	return APPEND_AT_MESSAGE;
+}
+
+enum parse
+parse_append_element(struct slice *cur, struct arena *arena, enum append_place *place, struct append_element *out)
+{
+	struct slice	s = *cur;
+	enum parse	r = PARSE_BAD;
+
+	*out = (struct append_element){0};
+	switch (*place) {
+	case APPEND_AT_HEAD:
+		r = parse_head(&s, arena, out);
+		break;
+	case APPEND_AT_MESSAGE:
+		r = parse_message(&s, arena, out);
+		break;
+	case APPEND_AT_FIRST_PART:
+	case APPEND_AT_PART:
+		r = parse_part(&s, arena, *place == APPEND_AT_FIRST_PART, out);
+		break;
+	}
+	if (r != PARSE_OK)
+		return PARSE_BAD;
+	*place = place_after(out);
+	*cur = s;
+	return PARSE_OK;
+}

@@ -24,6 +24,7 @@ enum fetch_kind {
 	FETCH_FLAGS, FETCH_UID, FETCH_INTERNALDATE, FETCH_SIZE, FETCH_ENVELOPE, FETCH_BODY, FETCH_BODYSTRUCTURE,
 	FETCH_SECTION,		/* BODY[...] */
 	FETCH_RFC822, FETCH_RFC822_HEADER, FETCH_RFC822_TEXT,
+	FETCH_MODSEQ,
 };
 
 struct fetch_item {
@@ -36,11 +37,13 @@ struct fetch_item {
 
 struct fetch_args {
 	struct seq_set		set;
-	struct fetch_item	items[IMAP_FETCH_ITEMS_MAX + 1];	/* one more: UID FETCH adds UID */
+	struct fetch_item	items[IMAP_FETCH_ITEMS_MAX + 2];	/* two more: UID FETCH adds UID, CHANGEDSINCE adds MODSEQ */
 	size_t			nitems;
+	bool			has_changedsince;
+	uint64_t		changedsince;
 };
 
-/* SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")"), to the end. */
+/* SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers], to the end. */
 enum parse	parse_fetch_args(struct slice *cur, struct arena *, struct fetch_args *out);
 /* section = "[" [section-spec] "]" */
 enum parse	parse_section(struct slice *cur, struct arena *, struct section *out);

@@ -19,6 +19,7 @@ enum search_op {
 	SEARCH_RECENT,
 	SEARCH_KEYWORD,		/* text */
 	SEARCH_LARGER, SEARCH_SMALLER,
+	SEARCH_MODSEQ,		/* modseq */
 	SEARCH_BEFORE, SEARCH_ON, SEARCH_SINCE,
 	SEARCH_SENTBEFORE, SEARCH_SENTON, SEARCH_SENTSINCE,
 	SEARCH_HEADER,		/* field, text */
@@ -31,6 +32,7 @@ struct search_key {
 	struct search_key	*next;		/* in the list it is in */
 	struct seq_set		 seq;
 	uint32_t		 flag, number;
+	uint64_t		 modseq;
 	int64_t			 day;
 	struct slice		 field, text;
 	/* filled by search.c before it runs */

@@ -128,6 +128,12 @@ set_has(const struct uid_set *set, uint32_t uid)
 	return false;
 }
 
+int
+set_range_add(struct buf *b, size_t from, uint32_t lo, uint32_t hi)
+{
+	return buf_addf(b, lo < hi ? "%s%u:%u" : "%s%u", b->n > from ? "," : "", lo, hi);
+}
+
 bool
 set_of_command(struct imap *im, const struct seq_set *in, struct uid_set *out)
 {

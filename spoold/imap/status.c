@@ -4,6 +4,7 @@
  */
 #include "imap/status.h"
 
+#include "imap/condstore.h"
 #include "imap/mailbox.h"
 #include "imap/quote.h"
 
@@ -12,7 +13,7 @@
 static const struct { const char *name; enum status_item item; } status_items[] = {
 	{"MESSAGES", STATUS_MESSAGES}, {"RECENT", STATUS_RECENT}, {"UIDNEXT", STATUS_UIDNEXT},
 	{"UIDVALIDITY", STATUS_UIDVALIDITY}, {"UNSEEN", STATUS_UNSEEN}, {"SIZE", STATUS_SIZE},
-	{"APPENDLIMIT", STATUS_APPENDLIMIT},
+	{"APPENDLIMIT", STATUS_APPENDLIMIT}, {"HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ},
 };
 #define NSTATUS_ITEMS	(sizeof(status_items) / sizeof(status_items[0]))
 
@@ -59,6 +60,8 @@ item_value(const struct mbox_info *info, enum status_item item)
 		return info->bytes;
 	case STATUS_APPENDLIMIT:
 		return IMAP_APPEND_MAX_BYTES;
+	case STATUS_HIGHESTMODSEQ:
+		return info->highestmodseq;
 	}
 	return 0;
 }
@@ -97,6 +100,8 @@ status_run(struct imap *im, struct slice args)
 		imap_bad(im, "STATUS mailbox (items): not understood");
 		return;
 	}
+	if ((items & STATUS_HIGHESTMODSEQ) != 0)
+		condstore_enable(im);
 	if (!mailbox_find(im, client, "NONEXISTENT", &info))
 		return;
 	status_tell(im, (struct slice){name, mboxname_to_client(im->s->who.user, info.name, true, name)}, &info, items);

@@ -10,6 +10,7 @@
 #include "imap/list_parse.h"
 #include "imap/quote.h"
 #include "imap/search_parse.h"
+#include "imap/select_parse.h"
 #include "imap/store_cmd.h"
 
 int	LLVMFuzzerTestOneInput(const uint8_t *, size_t);
@@ -18,6 +19,7 @@ static union {
 	struct fetch_args	fetch;
 	struct search_args	search;
 	struct list_args	list;
+	struct select_args	select;
 	struct store_args	store;
 } args;
 
@@ -48,7 +50,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	cur = before = (struct slice){(const char *)p + 1, n - 1};
-	switch (p[0] % 7) {
+	switch (p[0] % 8) {
 	case 0:
 		r = parse_fetch_args(&cur, &arena, &args.fetch);
 		break;
@@ -69,6 +71,9 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 6:
 		string_check(cur, &arena);
+		break;
+	case 7:
+		r = parse_select_args(&cur, &arena, &args.select);
 		break;
 	}
 	if (cur.p < before.p || cur.p + cur.n != before.p + before.n || (r != PARSE_OK && cur.p != before.p))

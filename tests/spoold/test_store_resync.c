@@ -2,6 +2,8 @@
  * What a client that was away is told: changes and expunges after a modseq, beside a model that remembers all of
  * them; and flags set only where nothing changed. RFC 7162.
  */
+#include <sys/wait.h>
+
 #include "store_fixture.h"
 
 #define UIDS	1200
@@ -278,11 +280,74 @@ test_flags_unless(void **state)
 	fx_free(&f);
 }
 
+/* Turns \Flagged over, rounds times, each time as it was seen; how often somebody else came between. */
+static int
+turn_over(struct fixture *f, const unsigned char *id, int rounds)
+{
+	struct arena a = arena_make(1 << 20);
+	struct uid_range r;
+	struct uid_set set = fx_one(&r, 1, 1), left;
+	struct msg_info m;
+	struct view v;
+	struct store *s = fx_open(f);
+	int nlost = 0;
+	size_t n;
+
+	for (int done = 0; done < rounds; arena_reset(&a)) {
+		struct flag_change c = {.op = FLAGS_SET};
+		uint64_t modseq;
+
+		if (view_open(s, id, false, &v) != STORE_OK || view_range(s, &v, 1, 1, &m, 1, &n) != STORE_OK || n != 1)
+			return -1;
+		c.flags = m.flags ^ MSG_FLAGGED;
+		if (store_flags_unless(s, id, &set, &c, m.modseq, &a, &left, &modseq) != STORE_OK)
+			return -1;
+		/* Two that saw the same and both were let: to the second one there is nothing to change. */
+		if (left.n == 0 && modseq == 0)
+			return -1;
+		if (left.n == 0)
+			done++;
+		else
+			nlost++;
+	}
+	arena_free(&a);
+	store_close(s);
+	return nlost;
+}
+
+static void
+test_two_processes(void **state)
+{
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s;
+	int status, nlost;
+	pid_t child;
+
+	(void)state;
+	fx_make(&f);
+	s = fx_alice(&f, id);
+	fx_deliver_n(&f, 1);
+	store_close(s);
+	store_drop_cached();
+	if ((child = fork()) == 0)
+		_exit(turn_over(&f, id, 2000) < 0);
+	assert_true(child > 0);
+	nlost = turn_over(&f, id, 2000);
+	assert_true(nlost >= 0);
+	print_message("%d times the other one was first\n", nlost);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	fx_check_replay(&f, false);
+	fx_free(&f);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random), cmocka_unit_test(test_ranges), cmocka_unit_test(test_flags_unless),
+		cmocka_unit_test(test_two_processes),
 	};
 
 	fx_quiet();

@@ -37,6 +37,7 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " LIST-STATUS"
     " MOVE"
     " NAMESPACE"
+    " QRESYNC"
     " SPECIAL-USE"
     " STATUS=SIZE"
     " UIDPLUS"
@@ -154,7 +155,7 @@ static const struct command {
 	{"ENABLE", 0, enable_run},
 	{"EXAMINE", 0, examine_run},
 	{"EXPUNGE", CMD_SELECTED | CMD_UID, expunge_run},
-	{"FETCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, fetch_run},
+	{"FETCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE, fetch_run},
 	{"ID", 0, id_run},
 	{"IDLE", 0, idle_run},
 	{"LIST", 0, list_run},

@@ -10,6 +10,7 @@
 /* Sorted as in CAPABILITY; with what each brings along. */
 static const struct { const char *name; uint32_t bit, brings; } names[] = {
 	{"CONDSTORE", ENABLED_CONDSTORE, ENABLED_CONDSTORE},
+	{"QRESYNC", ENABLED_QRESYNC, ENABLED_QRESYNC | ENABLED_CONDSTORE},
 };
 #define NNAMES	(sizeof(names) / sizeof(names[0]))
 

@@ -8,6 +8,7 @@
 
 #include "imap/condstore.h"
 #include "imap/fetch_parse.h"
+#include "imap/qresync.h"
 #include "imap/quote.h"
 #include "imap/section.h"
 #include "imap/set.h"
@@ -365,6 +366,11 @@ fetch_run(struct imap *im, struct slice args)
 	}
 	if (im->is_uid)
 		uid_add(parsed);
+	/* Before any FETCH response, also of what other sessions changed (RFC 7162 3.2.6). */
+	if (parsed->is_vanished && !qresync_fetch(im, &parsed->set, parsed->changedsince))
+		return;
+	if (!untagged_sync(im, false))
+		return;
 	modseq_add(im, parsed);
 	if (!set_of_command(im, &parsed->set, &set))
 		return;

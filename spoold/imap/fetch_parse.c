@@ -183,7 +183,7 @@ parse_macro(struct slice *cur, struct fetch_args *out)
 	return false;
 }
 
-/* fetch-modifier =/ "CHANGEDSINCE" SP mod-sequence-value ; RFC 7162 7; each at most once */
+/* fetch-modifier =/ "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" ; RFC 7162 7; each at most once */
 static enum parse
 parse_fetch_modifier(struct slice *cur, struct fetch_args *out)
 {
@@ -192,6 +192,10 @@ parse_fetch_modifier(struct slice *cur, struct fetch_args *out)
 			return PARSE_BAD;
 		out->has_changedsince = true;
 		return parse_mod_sequence(cur, &out->changedsince);
+	}
+	if (!out->is_vanished && parse_word(cur, "VANISHED") == PARSE_OK) {
+		out->is_vanished = true;
+		return PARSE_OK;
 	}
 	return PARSE_BAD;
 }
@@ -215,7 +219,7 @@ parse_fetch_args(struct slice *cur, struct arena *arena, struct fetch_args *out)
 	struct slice	s = *cur;
 
 	out->nitems = 0;
-	out->has_changedsince = false;
+	out->has_changedsince = out->is_vanished = false;
 	if (parse_sp(&s) != PARSE_OK || parse_sequence_set(&s, arena, &out->set) != PARSE_OK ||
 	    parse_sp(&s) != PARSE_OK)
 		return PARSE_BAD;
@@ -229,7 +233,8 @@ parse_fetch_args(struct slice *cur, struct arena *arena, struct fetch_args *out)
 	}
 	if (s.n > 0 && parse_fetch_modifiers(&s, out) != PARSE_OK)
 		return PARSE_BAD;
-	if (parse_end(&s) != PARSE_OK)
+	/* RFC 7162 3.2.6 */
+	if (parse_end(&s) != PARSE_OK || (out->is_vanished && !out->has_changedsince))
 		return PARSE_BAD;
 	*cur = s;
 	return PARSE_OK;

@@ -41,6 +41,7 @@ struct fetch_args {
 	size_t			nitems;
 	bool			has_changedsince;
 	uint64_t		changedsince;
+	bool			is_vanished;	/* VANISHED: never without CHANGEDSINCE */
 };
 
 /* SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers], to the end. */

@@ -48,7 +48,8 @@ struct told {
 /* What the client wants from now to the end of its session (RFC 5161); names in enable.c. */
 enum enabled {
 	ENABLED_CONDSTORE = 1,	/* also by the commands of RFC 7162 3.1 */
-	ENABLED_ALL = ENABLED_CONDSTORE,
+	ENABLED_QRESYNC = 2,	/* never without CONDSTORE */
+	ENABLED_ALL = ENABLED_CONDSTORE | ENABLED_QRESYNC,
 };
 
 struct imap {

@@ -56,6 +56,9 @@ key_prepare(struct search *s, struct search_key *key)
 
 	switch (key->op) {
 	case SEARCH_SEQ:
+		/* Numbers must not shift while they are spoken of (RFC 7162 3.2.10.2). */
+		s->im->may_expunge = false;
+		/* FALLTHROUGH */
 	case SEARCH_UID:
 		/* A number that names no message matches none: an empty answer says so. */
 		r = set_resolve(s->im, &key->seq, key->op == SEARCH_UID, &key->uids, &is_beyond);

@@ -6,7 +6,7 @@
 
 #include "imap/condstore.h"
 #include "imap/mailbox.h"
-#include "imap/select_parse.h"
+#include "imap/qresync.h"
 #include "imap/untagged.h"
 
 /* Messages of the view that are \Recent in this session: they are its last ones. */
@@ -68,7 +68,11 @@ mailbox_open(struct imap *im, struct slice args, bool is_readonly)
 	enum store_result	r;
 
 	if (parse_select_args(&args, imap_arena(im), &parsed) != PARSE_OK) {
-		imap_bad(im, "A mailbox name [(CONDSTORE)] is expected");
+		imap_bad(im, "A mailbox name [(parameters)] is expected");
+		return;
+	}
+	if (parsed.is_qresync && !qresync_is_on(im)) {
+		imap_bad(im, "QRESYNC must be enabled before");
 		return;
 	}
 	/* What is told after this line is of the mailbox selected now (RFC 7162 3.2.11). */
@@ -83,6 +87,8 @@ mailbox_open(struct imap *im, struct slice args, bool is_readonly)
 		im->is_selected = true;
 		im->is_readonly = is_readonly;
 		r = selected_tell(im);
+		if (r == STORE_OK && parsed.is_qresync)
+			r = qresync_select(im, &parsed);
 	}
 	if (r != STORE_OK) {
 		imap_unselect(im);

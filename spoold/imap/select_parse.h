@@ -9,6 +9,13 @@
 struct select_args {
 	struct slice	mailbox;
 	bool		is_condstore;
+	/* QRESYNC */
+	bool		is_qresync;
+	uint32_t	uidvalidity;
+	uint64_t	modseq;
+	bool		has_known;
+	struct seq_set	known;
+	struct seq_set	match_seqs, match_uids;	/* n 0: none; ascending */
 };
 
 /* SP mailbox [select-params], to the end. */

@@ -66,7 +66,8 @@ imap_state_unpack(struct slice in, struct imap *im)
 	got.nkeywords_told = unpack_u8(&u);
 	got.enabled = unpack_u32(&u);
 	if ((bits & ~STATE_ALL) != 0 || got.nbad >= IMAP_BAD_MAX || got.nbare >= IMAP_BARE_MAX ||
-	    got.nkeywords_told > STORE_KEYWORDS_MAX || (got.enabled & ~(uint32_t)ENABLED_ALL) != 0)
+	    got.nkeywords_told > STORE_KEYWORDS_MAX || (got.enabled & ~(uint32_t)ENABLED_ALL) != 0 ||
+	    (got.enabled & (ENABLED_CONDSTORE | ENABLED_QRESYNC)) == ENABLED_QRESYNC)
 		return false;
 	got.is_selected = (bits & STATE_SELECTED) != 0;
 	got.is_readonly = (bits & STATE_READONLY) != 0;

@@ -5,6 +5,7 @@
 #include "imap/untagged.h"
 
 #include "imap/condstore.h"
+#include "imap/qresync.h"
 #include "imap/told.h"
 
 #define PIECE_MAX_BYTES		(16 * 1024 * 1024)	/* of changes at once: what one record expunged, 2,000,000 messages */
@@ -137,8 +138,11 @@ change_tell(struct imap *im, const struct msg_info *m)
 static void
 delta_tell(struct imap *im, const struct view_delta *d)
 {
-	for (size_t i = 0; i < d->nexpunges; i++)
-		session_putf(im->s, "* %u EXPUNGE\r\n", d->expunges[i].seq);
+	if (qresync_is_on(im))
+		qresync_expunges_tell(im, d->expunges, d->nexpunges);
+	else
+		for (size_t i = 0; i < d->nexpunges; i++)
+			session_putf(im->s, "* %u EXPUNGE\r\n", d->expunges[i].seq);
 	im->is_highest_due = im->is_highest_due || d->nexpunges > 0;
 	if (d->is_grown)
 		session_putf(im->s, "* %u EXISTS\r\n* %u RECENT\r\n", d->exists, d->recent);

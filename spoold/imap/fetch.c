@@ -246,6 +246,9 @@ message_fetch(struct fetch *f, const struct msg_info *m, bool is_seen_now)
 		return STORE_LIMIT;
 	untagged_keywords_tell(f->im, m);
 	response_send(f);
+	/* Not before: of a message that cannot be served the change is told at the end. */
+	if (is_seen_now)
+		told_add(f->im, m);
 	return STORE_OK;
 }
 
@@ -275,11 +278,8 @@ batch_see(struct fetch *f, struct msg_info *msgs, size_t n, bool *is_seen_now)
 		if (!is_seen_now[i])
 			continue;
 		/* As it is now: with its new modseq, and not as somebody else has changed it meanwhile. */
-		if (view_range(f->im->store, &f->im->view, msgs[i].uid, msgs[i].uid, &msgs[i], 1, &found) != STORE_OK || found != 1) {
+		if (view_range(f->im->store, &f->im->view, msgs[i].uid, msgs[i].uid, &msgs[i], 1, &found) != STORE_OK || found != 1)
 			is_seen_now[i] = false;
-			continue;
-		}
-		told_add(f->im, &msgs[i]);
 	}
 }
 

@@ -850,6 +850,8 @@ test_damaged(void **state)
 		{"a SELECT INBOX\r\n", "~a OK ~\r\n"},
 		{"a FETCH 1:3 BODY.PEEK[]\r\n", "* 1 FETCH ~\r\n* 3 FETCH (BODY[] {" PLAIN_N "}\r\n" PLAIN ")\r\na NO [UNAVAILABLE] ~\r\n"},
 		{"a FETCH 2 BODYSTRUCTURE\r\n", "a NO [UNAVAILABLE] ~\r\n"},
+		/* What could not be sent told no flags. */
+		{"a FETCH 2 BODY[]\r\n", "* 2 FETCH (FLAGS (\\Seen \\Recent))\r\na NO [UNAVAILABLE] ~\r\n"},
 		{"a FETCH 1:3 FLAGS\r\n", "* 1 FETCH ~* 2 FETCH ~* 3 FETCH ~a OK ~\r\n"},
 		{"a SEARCH TEXT hello\r\n", "* SEARCH 1 3\r\na OK ~could not be read\r\n"},
 		{"a NOOP\r\n", "a OK ~\r\n"},

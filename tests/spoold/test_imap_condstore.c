@@ -141,6 +141,30 @@ test_fetch(void **state)
 	client_close(&b);
 }
 
+/* As many items as there may be, and the two that are added; one more is refused. */
+static void
+test_items_limit(void **state)
+{
+	struct buf	b = buf_make(8192);
+	struct client	a;
+
+	(void)state;
+	assert_int_equal(client_begin(&a, "items"), 0);
+	append(&a, "INBOX", "", PLAIN);
+	DO(a, "a SELECT INBOX\r\n", "~a OK ~");
+	for (int more = 0; more < 2; more++) {
+		buf_clear(&b);
+		(void)buf_add_str(&b, "b UID FETCH 1 (FLAGS");
+		for (int i = 1; i < 64 + more; i++)
+			(void)buf_add_str(&b, " RFC822.SIZE");
+		(void)buf_add_str(&b, ") (CHANGEDSINCE 1)\r\n");
+		client_send(&a, buf_slice(&b), 0, 0);
+		got_check("items", "UID FETCH", &a, more == 0 ? "~* 1 FETCH (UID 1 FLAGS (~) RFC822.SIZE ~ MODSEQ (~))\r\nb OK ~" : "b BAD ~");
+	}
+	client_close(&a);
+	buf_free(&b);
+}
+
 /* Changes far apart in a large mailbox: each once, in order, with its number; also where another session expunged some. */
 static void
 test_fetch_many(void **state)
@@ -413,7 +437,7 @@ int
 main(void)
 {
 	const struct CMUnitTest	tests[] = {
-		cmocka_unit_test(test_enable), cmocka_unit_test(test_enabling), cmocka_unit_test(test_select), cmocka_unit_test(test_fetch),
+		cmocka_unit_test(test_enable), cmocka_unit_test(test_enabling), cmocka_unit_test(test_select), cmocka_unit_test(test_fetch), cmocka_unit_test(test_items_limit),
 		cmocka_unit_test(test_fetch_many), cmocka_unit_test(test_store), cmocka_unit_test(test_race), cmocka_unit_test(test_search),
 		cmocka_unit_test(test_highest), cmocka_unit_test(test_status), cmocka_unit_test(test_told), cmocka_unit_test(test_forged),
 	};

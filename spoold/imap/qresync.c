@@ -205,7 +205,7 @@ changes_tell(struct imap *im, const struct uid_set *known, uint64_t since)
 enum store_result
 qresync_select(struct imap *im, const struct select_args *args)
 {
-	const struct seq_set	every = {&(struct seq_range){1, SEQ_STAR}, 1};
+	const struct seq_set	every = {&(struct seq_range){1, UINT32_MAX}, 1};
 	struct uid_set		known, asked;
 	enum store_result	r;
 

@@ -115,7 +115,7 @@ set_of_uids(struct imap *im, const struct seq_set *in, uint32_t last, struct uid
 {
 	*out = (struct uid_set){ARENA_NEW(imap_arena(im), struct uid_range, in->n), 0};
 	if (out->r != NULL)
-		(void)ranges_fill(in, last, last, out);
+		(void)ranges_fill(in, last, UINT32_MAX, out);
 	return out->r != NULL;
 }
 

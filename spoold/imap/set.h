@@ -15,7 +15,7 @@
  */
 enum store_result	set_resolve(struct imap *, const struct seq_set *, bool is_uid, struct uid_set *out,
 			    bool *is_beyond_out);
-/* A set of UIDs that need not be there any more: "*" is last, what is above it is cut off. False: the arena is full. */
+/* A set of UIDs that need not be there any more; "*" is last. False: the arena is full. */
 bool			set_of_uids(struct imap *, const struct seq_set *, uint32_t last, struct uid_set *out);
 bool			set_has(const struct uid_set *, uint32_t uid);
 /* "lo:hi", or "lo" where both are one; a comma before where the buffer has something after its first `from` bytes. 0 or -1. */

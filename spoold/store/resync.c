@@ -6,6 +6,28 @@
 #include "log.h"
 #include "store/msgs.h"
 
+#define FORGOTTEN_UIDS	65536	/* no more were given out without a sync: a fence goes as far (DESIGN, "Epoch and fence") */
+
+/*
+ * Was the modseq given out before a crash and forgotten by it? Who saw it saw changes that are not: flags that are
+ * not set, messages gone that are there. What it knows is then worth nothing. One that the log did not come to yet is
+ * forgotten, too: the fence comes with the first change after the crash.
+ */
+static bool
+is_forgotten(struct index *ix, uint64_t since)
+{
+	struct ix_key from = key_fence(since + 1);
+	uint64_t next = ix->meta.next_modseq;
+	struct slice k, v;
+	struct iter it;
+
+	iter_begin_steady(&it, ix, &from, 1);
+	if (iter_next(&it, &k, &v) && v.n == sizeof(next))
+		memcpy(&next, v.p, sizeof(next));
+	iter_end(&it);
+	return since >= next;
+}
+
 /* Sequence numbers of ascending UIDs: a block is counted once. */
 struct counted {
 	uint32_t	block, below;	/* live ones before it */
@@ -43,6 +65,8 @@ view_changed(struct store *s, const struct view *v, uint64_t since, uint32_t lo,
 		hi = v->uidnext - 1;
 	if (lo == 0)
 		lo = 1;
+	if (is_forgotten(&s->ix, since))
+		since = 0;
 	if (lo <= hi) {
 		msgs_begin(&msgs, &s->ix, m.v.num, lo, hi, since, NULL);
 		while (*n_out < max && msgs_next(&msgs, &uid, &msg, &is_gone)) {
@@ -153,19 +177,23 @@ view_vanished(struct store *s, const struct view *v, uint64_t since, const struc
 {
 	struct buf ranges = buf_make(SIZE_MAX / 4);
 	const struct untold *gone;
+	uint32_t last = v->uidnext - 1;
+	bool is_lost;
 	struct mbox m;
 	enum store_result r = view_begin(s, v, &m, &gone), ended;
 
 	if (r != STORE_OK)
 		return r;
-	if (since >= m.v.purge_modseq) {
+	/* Messages may have been forgotten, too: those that came last. */
+	if ((is_lost = is_forgotten(&s->ix, since)))
+		last = s->ix.meta.next_uid - 1 + FORGOTTEN_UIDS;
+	if (!is_lost && since >= m.v.purge_modseq) {
 		/* Nothing was expunged since: known to a client that comes back in time. */
 		if (since < v->expunge_modseq)
 			expunged_ranges(s, &m, v, gone, since, &ranges);
 	} else
-		for (size_t i = 0; i < known->n && known->r[i].lo < v->uidnext; i++)
-			missing_ranges(s, &m, gone, known->r[i].lo, known->r[i].hi < v->uidnext ? known->r[i].hi : v->uidnext - 1,
-			    &ranges);
+		for (size_t i = 0; i < known->n && known->r[i].lo <= last; i++)
+			missing_ranges(s, &m, gone, known->r[i].lo, known->r[i].hi < last ? known->r[i].hi : last, &ranges);
 	if (!common_ranges(&ranges, known, a, out))
 		r = STORE_LIMIT;
 	buf_free(&ranges);

@@ -191,7 +191,10 @@ enum store_result view_last_uid(struct store *, const struct view *, uint32_t *u
  */
 enum store_result view_range(struct store *, const struct view *, uint32_t lo, uint32_t hi, struct msg_info *, size_t max,
 		    size_t *n_out);
-/* The same, of those still there that changed after the modseq since: found by blocks, the others are not looked at. */
+/*
+ * The same, of those still there that changed after the modseq since: found by blocks, the others are not looked at. All of
+ * them where since is one that a crash made forgotten: who saw it may know of changes that never were.
+ */
 enum store_result view_changed(struct store *, const struct view *, uint64_t since, uint32_t lo, uint32_t hi, struct msg_info *,
 		    size_t max, size_t *n_out);
 /* First message without \Seen: its sequence number, 0 when none. */
@@ -223,8 +226,8 @@ bool		  view_is_stale(struct store *, const struct view *);
 bool		  store_is_behind(const struct store *);
 /*
  * For RFC 7162 3.2.10.1: which of the UIDs in known, below the view's uidnext, were expunged after the modseq since and told;
- * UIDs that never were in the mailbox may be among them. Where since is older than the purge horizon: all that are not in
- * the view. In the arena, as few ranges as can be; STORE_LIMIT when it is full.
+ * UIDs that never were in the mailbox may be among them. Where since is older than the purge horizon, or was forgotten by a
+ * crash: all that are not in the view (then also above uidnext, where UIDs were forgotten). In the arena, as few ranges as can be; STORE_LIMIT when it is full.
  */
 enum store_result view_vanished(struct store *, const struct view *, uint64_t since, const struct uid_set *known, struct arena *,
 		    struct uid_set *out);

@@ -280,6 +280,100 @@ test_flags_unless(void **state)
 	fx_free(&f);
 }
 
+static char *
+slurp(struct fixture *f, size_t *n_out)
+{
+	FILE *in = fopen(fx_path(f, f->active, "log.000001"), "r");
+	char *p = malloc(1 << 20);
+
+	assert_true(in != NULL && p != NULL);
+	*n_out = fread(p, 1, 1 << 20, in);
+	fclose(in);
+	return p;
+}
+
+/* What who saw that modseq is told: everything, where it was forgotten. */
+static void
+check_forgotten(struct store *s, const struct view *v, uint64_t since, bool is_lost, size_t nchanged)
+{
+	struct arena a = arena_make(1 << 20);
+	struct uid_range r;
+	struct uid_set known = fx_one(&r, 1, 12), got;
+	struct msg_info m[20];
+	size_t n;
+
+	assert_int_equal(view_changed(s, v, since, 1, UINT32_MAX, m, 20, &n), STORE_OK);
+	assert_int_equal(n, is_lost ? 9 : nchanged);
+	assert_int_equal(view_vanished(s, v, since, &known, &a, &got), STORE_OK);
+	if (is_lost)
+		assert_true(got.n == 2 && got.r[0].lo == 2 && got.r[0].hi == 2 && got.r[1].lo == 11 && got.r[1].hi == 12);
+	else
+		assert_int_equal(got.n, 0);
+	arena_free(&a);
+}
+
+/* A crash forgets the last changes. Who saw them is told all there is; who did not is told what changed. */
+static void
+test_forgotten(void **state)
+{
+	struct flag_change seen = {.op = FLAGS_ADD, .flags = MSG_SEEN}, draft = {.op = FLAGS_ADD, .flags = MSG_DRAFT};
+	struct uid_range r;
+	struct uid_set set;
+	struct fixture f;
+	unsigned char id[16];
+	uint64_t modseq, kept, lost;
+	struct view v;
+	struct store *s;
+	size_t bytes;
+	char *log;
+	FILE *out;
+
+	(void)state;
+	fx_make(&f);
+	s = fx_alice(&f, id);
+	fx_deliver_n(&f, 10);
+	set = fx_one(&r, 2, 2);
+	assert_int_equal(store_expunge(s, id, &set, false, &kept), STORE_OK);
+	log = slurp(&f, &bytes);
+	/* A flag, an expunge, two messages. */
+	set = fx_one(&r, 5, 5);
+	assert_int_equal(store_flags(s, id, &set, &seen, &modseq), STORE_OK);
+	set = fx_one(&r, 7, 7);
+	assert_int_equal(store_expunge(s, id, &set, false, &modseq), STORE_OK);
+	fx_deliver_n(&f, 2);
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	lost = v.modseq;
+	assert_true(lost > kept + 3);
+	store_close(s);
+	store_drop_cached();
+	out = fopen(fx_path(&f, f.active, "log.000001"), "w");
+	assert_true(out != NULL && fwrite(log, 1, bytes, out) == bytes && fclose(out) == 0);
+	free(log);
+	f.host.epoch++;
+	s = fx_open(&f);
+	/* Before anybody changes anything: there is no fence. */
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	check_forgotten(s, &v, kept, false, 0);
+	for (uint64_t since = kept + 1; since <= lost; since++)
+		check_forgotten(s, &v, since, true, 0);
+	set = fx_one(&r, 10, 10);
+	assert_int_equal(store_flags(s, id, &set, &draft, &modseq), STORE_OK);
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+		assert_int_equal(v.uidnext, 11);
+		check_forgotten(s, &v, kept, false, 1);
+		for (uint64_t since = kept + 1; since <= lost; since++)
+			check_forgotten(s, &v, since, true, 0);
+		check_forgotten(s, &v, modseq, false, 0);
+		check_forgotten(s, &v, INT64_MAX, true, 0);
+		s = fx_reopen(&f, s, true);
+	}
+	store_close(s);
+	fx_check_replay(&f, true);
+	fx_check_replay(&f, false);
+	fx_free(&f);
+}
+
 /* Turns \Flagged over, rounds times, each time as it was seen; how often somebody else came between. */
 static int
 turn_over(struct fixture *f, const unsigned char *id, int rounds)
@@ -347,7 +441,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random), cmocka_unit_test(test_ranges), cmocka_unit_test(test_flags_unless),
-		cmocka_unit_test(test_two_processes),
+		cmocka_unit_test(test_two_processes), cmocka_unit_test(test_forgotten),
 	};
 
 	fx_quiet();

@@ -2,7 +2,7 @@
  * FETCH: goes through the set in batches (no read transaction is open while output waits), sets \Seen
  * where a body is asked for, and sends each message's response only when all of it can be had: a
  * damaged message costs its own response and the OK, nothing else. Bodies go from the log to the
- * socket without a copy. RFC 3501 6.4.5, 7.4.2.
+ * socket without a copy. RFC 3501 6.4.5, 7.4.2; RFC 7162 3.1.4.
  */
 #include "imap/fetch.h"
 

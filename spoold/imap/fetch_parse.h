@@ -1,5 +1,5 @@
 /*
- * FETCH's arguments (RFC 3501 6.4.5, 9: fetch, fetch-att, section). Pure; see parse.h.
+ * FETCH's arguments (RFC 3501 6.4.5, 9: fetch, fetch-att, section; RFC 7162 7). Pure; see parse.h.
  */
 #ifndef TS_IMAP_FETCH_PARSE_H
 #define TS_IMAP_FETCH_PARSE_H

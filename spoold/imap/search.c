@@ -1,7 +1,7 @@
 /*
  * SEARCH: prepares the tree (sets into UIDs, keywords into bits, texts folded) and looks at each
  * message of the view once, in batches; its header and body are read only when a key is reached that
- * needs them. Called from the command table. RFC 3501 6.4.4.
+ * needs them. Called from the command table. RFC 3501 6.4.4, RFC 7162 3.1.5.
  */
 #include "imap/search.h"
 

@@ -1,5 +1,5 @@
 /*
- * SEARCH's arguments as a tree (RFC 3501 6.4.4, 9: search, search-key). Pure; see parse.h.
+ * SEARCH's arguments as a tree (RFC 3501 6.4.4, 9: search, search-key; RFC 7162 7). Pure; see parse.h.
  */
 #ifndef TS_IMAP_SEARCH_PARSE_H
 #define TS_IMAP_SEARCH_PARSE_H

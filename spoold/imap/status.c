@@ -1,6 +1,6 @@
 /*
  * STATUS. Called from the command table and by list.c. Answers from the index's counts, opens nothing
- * and takes nobody's \Recent. RFC 3501 6.3.10.
+ * and takes nobody's \Recent. RFC 3501 6.3.10, RFC 7162 3.1.7.
  */
 #include "imap/status.h"
 

@@ -1,6 +1,6 @@
 /*
  * What a session is told without asking. Called at the end of each command and while idling, never in
- * the middle of a response. Sequence numbers shift only here. RFC 3501 sections 5.2, 7.2.6, 7.3 and 7.4.
+ * the middle of a response. Sequence numbers shift only here. RFC 3501 5.2, 7.2.6, 7.3, 7.4; RFC 7162 3.2.4.
  */
 #include "imap/untagged.h"
 

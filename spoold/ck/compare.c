@@ -123,6 +123,8 @@ kind_of(char c)
 		return "block of UIDs";
 	case 'b':
 		return "body";
+	case 'f':
+		return "fence";
 	}
 	return "entry";
 }

@@ -1,11 +1,12 @@
 /*
  * The table of commands and the few that need no file of their own. Called by imap.c with a whole
- * command in hand. Never reads input. RFC 3501 6; RFC 2971 (ID), RFC 5161 (ENABLE).
+ * command in hand. Never reads input. RFC 3501 6; RFC 2971 (ID).
  */
 #include "imap/command.h"
 
 #include "imap/append.h"
 #include "imap/copy.h"
+#include "imap/enable.h"
 #include "imap/fetch.h"
 #include "imap/idle.h"
 #include "imap/list.h"
@@ -30,6 +31,7 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " BINARY"
     " CATENATE"
     " CHILDREN"
+    " CONDSTORE"
     " CREATE-SPECIAL-USE"
     " ENABLE"
     " ID"
@@ -42,6 +44,7 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " NAMESPACE"
     " OBJECTID"
     " PREVIEW"
+    " QRESYNC"
     " REPLACE"
     " SAVEDATE"
     " SPECIAL-USE"
@@ -86,22 +89,6 @@ late_run(struct imap *im, struct slice args)
 {
 	(void)args;
 	imap_bad(im, "You are logged in already");
-}
-
-/* enable = "ENABLE" 1*(SP capability): nothing we have needs enabling, but the answer is a must. */
-static void
-enable_run(struct imap *im, struct slice args)
-{
-	do {
-		struct slice	atom;
-
-		if (parse_sp(&args) != PARSE_OK || parse_atom(&args, &atom) != PARSE_OK) {
-			imap_bad(im, "ENABLE capability ...: not understood");
-			return;
-		}
-	} while (args.n > 0);
-	session_puts(im->s, "* ENABLED\r\n");
-	imap_ok(im, "ENABLE completed");
 }
 
 /* id_params_list = "(" #(string SP nstring) ")" / nil */
@@ -177,7 +164,7 @@ static const struct command {
 	{"ENABLE", 0, enable_run},
 	{"EXAMINE", 0, examine_run},
 	{"EXPUNGE", CMD_SELECTED | CMD_UID, expunge_run},
-	{"FETCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, fetch_run},
+	{"FETCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE, fetch_run},
 	{"GETMETADATA", 0, getmetadata_run},
 	{"ID", 0, id_run},
 	{"IDLE", 0, idle_run},

@@ -2,13 +2,15 @@
  * FETCH: goes through the set in batches (no read transaction is open while output waits), sets \Seen
  * where a body is asked for, and sends each message's response only when all of it can be had: a
  * damaged message costs its own response and the OK, nothing else. Bodies go from the log to the
- * socket without a copy. RFC 3501 6.4.5, 7.4.2.
+ * socket without a copy. RFC 3501 6.4.5, 7.4.2; RFC 7162 3.1.4.
  */
 #include "imap/fetch.h"
 
 #include "imap/binary.h"
+#include "imap/condstore.h"
 #include "imap/fetch_parse.h"
 #include "imap/objectid.h"
+#include "imap/qresync.h"
 #include "imap/quote.h"
 #include "imap/section.h"
 #include "imap/set.h"
@@ -58,6 +60,16 @@ uid_add(struct fetch_args *args)
 	memmove(args->items + 1, args->items, args->nitems * sizeof(args->items[0]));
 	args->items[0] = (struct fetch_item){.kind = FETCH_UID};
 	args->nitems++;
+}
+
+/* CHANGEDSINCE asks for MODSEQ, too; whoever asks for one is told of them from now on (RFC 7162 3.1.4.1, 3.1). */
+static void
+modseq_add(struct imap *im, struct fetch_args *args)
+{
+	if (args->has_changedsince && !has_item(args, FETCH_MODSEQ))
+		args->items[args->nitems++] = (struct fetch_item){.kind = FETCH_MODSEQ};
+	if (has_item(args, FETCH_MODSEQ))
+		condstore_enable(im);
 }
 
 static bool
@@ -231,6 +243,9 @@ item_add(struct fetch *f, const struct fetch_item *item, const struct msg_info *
 	case FETCH_INTERNALDATE:
 		done = buf_add_str(&f->text, "INTERNALDATE ") < 0 ? -1 : quote_date_time(&f->text, m->date_ms);
 		break;
+	case FETCH_MODSEQ:
+		done = condstore_modseq_add(f->im, &f->text, m);
+		break;
 	case FETCH_SIZE:
 		done = buf_addf(&f->text, "RFC822.SIZE %llu", (unsigned long long)m->size);
 		break;
@@ -280,6 +295,21 @@ response_send(struct fetch *f)
 	session_write(s, f->text.p + sent, f->text.n - sent);
 }
 
+/* What was not asked for, of a message that became \Seen; with CONDSTORE as every change is told (RFC 7162 3.2.4). */
+static enum store_result
+seen_add(struct fetch *f, const struct msg_info *m)
+{
+	static const struct fetch_item	more[] = {{.kind = FETCH_UID}, {.kind = FETCH_FLAGS}, {.kind = FETCH_MODSEQ}};
+	enum store_result		r = STORE_OK;
+
+	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]) && r == STORE_OK; i++) {
+		if (has_item(f->args, more[i].kind) || (more[i].kind != FETCH_FLAGS && !condstore_is_on(f->im)))
+			continue;
+		r = buf_add(&f->text, " ", 1) < 0 ? STORE_LIMIT : item_add(f, &more[i], m);
+	}
+	return r;
+}
+
 /* One message's response: made whole, then sent, or not at all. */
 static enum store_result
 message_fetch(struct fetch *f, const struct msg_info *m, bool is_seen_now)
@@ -296,15 +326,17 @@ message_fetch(struct fetch *f, const struct msg_info *m, bool is_seen_now)
 			return STORE_LIMIT;
 		r = item_add(f, &f->args->items[i], m);
 	}
+	if (r == STORE_OK && is_seen_now)
+		r = seen_add(f, m);
 	if (r != STORE_OK)
 		return r;
-	if (is_seen_now && !has_item(f->args, FETCH_FLAGS) &&
-	    (buf_add(&f->text, " ", 1) < 0 || untagged_flags_add(f->im, &f->text, m) < 0))
-		return STORE_LIMIT;
 	if (buf_add_str(&f->text, ")\r\n") < 0)
 		return STORE_LIMIT;
 	untagged_keywords_tell(f->im, m);
 	response_send(f);
+	/* Not before: of a message that cannot be served the change is told at the end. */
+	if (is_seen_now)
+		told_add(f->im, m);
 	return STORE_OK;
 }
 
@@ -316,6 +348,7 @@ batch_see(struct fetch *f, struct msg_info *msgs, size_t n, bool *is_seen_now)
 	struct uid_range	ranges[STORE_BATCH_MSGS];
 	struct uid_set		set = {ranges, 0};
 	uint64_t		modseq;
+	size_t			found;
 
 	for (size_t i = 0; i < n; i++) {
 		is_seen_now[i] = f->sets_seen && (msgs[i].flags & MSG_SEEN) == 0 && !msgs[i].is_expunged;
@@ -332,9 +365,21 @@ batch_see(struct fetch *f, struct msg_info *msgs, size_t n, bool *is_seen_now)
 	for (size_t i = 0; i < n; i++) {
 		if (!is_seen_now[i])
 			continue;
-		msgs[i].flags |= MSG_SEEN;
-		told_add(f->im, &msgs[i]);
+		/* As it is now: with its new modseq, and not as somebody else has changed it meanwhile. */
+		if (view_range(f->im->store, &f->im->view, msgs[i].uid, msgs[i].uid, &msgs[i], 1, &found) != STORE_OK || found != 1)
+			is_seen_now[i] = false;
 	}
+}
+
+/* The next messages of a range that are to be fetched, of those that CHANGEDSINCE leaves. */
+static enum store_result
+batch_get(struct fetch *f, struct uid_range range, struct msg_info *msgs, size_t *n)
+{
+	struct imap	*im = f->im;
+
+	if (f->args->has_changedsince)
+		return view_changed(im->store, &im->view, f->args->changedsince, range.lo, range.hi, msgs, STORE_BATCH_MSGS, n);
+	return view_range(im->store, &im->view, range.lo, range.hi, msgs, STORE_BATCH_MSGS, n);
 }
 
 /* All messages of a range; false when the command cannot go on. */
@@ -347,8 +392,7 @@ range_fetch(struct fetch *f, struct uid_range range, struct msg_info *msgs)
 		bool			is_seen_now[STORE_BATCH_MSGS];
 		enum store_result	r;
 
-		r = view_range(f->im->store, &f->im->view, range.lo, range.hi, msgs, STORE_BATCH_MSGS, &n);
-		if (r != STORE_OK) {
+		if ((r = batch_get(f, range, msgs, &n)) != STORE_OK) {
 			f->failed = r;
 			return false;
 		}
@@ -412,6 +456,12 @@ fetch_run(struct imap *im, struct slice args)
 	}
 	if (im->is_uid)
 		uid_add(parsed);
+	/* Before any FETCH response, also of what other sessions changed (RFC 7162 3.2.6). */
+	if (parsed->is_vanished && !qresync_fetch(im, &parsed->set, parsed->changedsince))
+		return;
+	if (!untagged_sync(im, false))
+		return;
+	modseq_add(im, parsed);
 	if (!set_of_command(im, &parsed->set, &set))
 		return;
 	*f = (struct fetch){.im = im, .args = parsed, .body = content_make(im->store),

@@ -1,5 +1,5 @@
 /*
- * Parses FETCH's arguments; called by fetch.c and the fuzzer. Pure. RFC 3501 section 9.
+ * Parses FETCH's arguments; called by fetch.c and the fuzzer. Pure. RFC 3501 section 9, RFC 4466 2.4, RFC 7162 7.
  */
 #include "imap/fetch_parse.h"
 
@@ -182,6 +182,7 @@ parse_fetch_att(struct slice *cur, struct arena *arena, struct fetch_item *item)
 		{"UID", {.kind = FETCH_UID}},
 		{"INTERNALDATE", {.kind = FETCH_INTERNALDATE}},
 		{"RFC822.SIZE", {.kind = FETCH_SIZE}},
+		{"MODSEQ", {.kind = FETCH_MODSEQ}},
 		{"ENVELOPE", {.kind = FETCH_ENVELOPE}},
 		{"SAVEDATE", {.kind = FETCH_SAVEDATE}},
 		{"EMAILID", {.kind = FETCH_EMAILID}},
@@ -234,12 +235,43 @@ parse_macro(struct slice *cur, struct fetch_args *out)
 	return false;
 }
 
+/* fetch-modifier =/ "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" ; RFC 7162 7; each at most once */
+static enum parse
+parse_fetch_modifier(struct slice *cur, struct fetch_args *out)
+{
+	if (parse_word(cur, "CHANGEDSINCE") == PARSE_OK) {
+		if (out->has_changedsince || parse_sp(cur) != PARSE_OK)
+			return PARSE_BAD;
+		out->has_changedsince = true;
+		return parse_mod_sequence(cur, &out->changedsince);
+	}
+	if (!out->is_vanished && parse_word(cur, "VANISHED") == PARSE_OK) {
+		out->is_vanished = true;
+		return PARSE_OK;
+	}
+	return PARSE_BAD;
+}
+
+/* fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")" ; RFC 4466 2.4 */
+static enum parse
+parse_fetch_modifiers(struct slice *cur, struct fetch_args *out)
+{
+	if (parse_sp(cur) != PARSE_OK || parse_byte(cur, '(') != PARSE_OK)
+		return PARSE_BAD;
+	do {
+		if (parse_fetch_modifier(cur, out) != PARSE_OK)
+			return PARSE_BAD;
+	} while (parse_sp(cur) == PARSE_OK);
+	return parse_byte(cur, ')');
+}
+
 enum parse
 parse_fetch_args(struct slice *cur, struct arena *arena, struct fetch_args *out)
 {
 	struct slice	s = *cur;
 
 	out->nitems = 0;
+	out->has_changedsince = out->is_vanished = false;
 	if (parse_sp(&s) != PARSE_OK || parse_sequence_set(&s, arena, &out->set) != PARSE_OK ||
 	    parse_sp(&s) != PARSE_OK)
 		return PARSE_BAD;
@@ -251,7 +283,10 @@ parse_fetch_args(struct slice *cur, struct arena *arena, struct fetch_args *out)
 			return PARSE_BAD;
 		out->nitems = 1;
 	}
-	if (parse_end(&s) != PARSE_OK)
+	if (s.n > 0 && parse_fetch_modifiers(&s, out) != PARSE_OK)
+		return PARSE_BAD;
+	/* RFC 7162 3.2.6 */
+	if (parse_end(&s) != PARSE_OK || (out->is_vanished && !out->has_changedsince))
 		return PARSE_BAD;
 	*cur = s;
 	return PARSE_OK;

@@ -1,5 +1,5 @@
 /*
- * FETCH's arguments (RFC 3501 6.4.5, 9: fetch, fetch-att, section). Pure; see parse.h.
+ * FETCH's arguments (RFC 3501 6.4.5, 9: fetch, fetch-att, section; RFC 7162 7). Pure; see parse.h.
  */
 #ifndef TS_IMAP_FETCH_PARSE_H
 #define TS_IMAP_FETCH_PARSE_H
@@ -26,6 +26,7 @@ enum fetch_kind {
 	FETCH_RFC822, FETCH_RFC822_HEADER, FETCH_RFC822_TEXT,
 	FETCH_EMAILID, FETCH_THREADID, FETCH_SAVEDATE, FETCH_PREVIEW,
 	FETCH_BINARY, FETCH_BINARY_SIZE,
+	FETCH_MODSEQ,
 };
 
 struct fetch_item {
@@ -39,11 +40,14 @@ struct fetch_item {
 
 struct fetch_args {
 	struct seq_set		set;
-	struct fetch_item	items[IMAP_FETCH_ITEMS_MAX + 1];	/* one more: UID FETCH adds UID */
+	struct fetch_item	items[IMAP_FETCH_ITEMS_MAX + 2];	/* two more: UID FETCH adds UID, CHANGEDSINCE adds MODSEQ */
 	size_t			nitems;
+	bool			has_changedsince;
+	uint64_t		changedsince;
+	bool			is_vanished;	/* VANISHED: never without CHANGEDSINCE */
 };
 
-/* SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")"), to the end. */
+/* SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers], to the end. */
 enum parse	parse_fetch_args(struct slice *cur, struct arena *, struct fetch_args *out);
 /* section = "[" [section-spec] "]" */
 enum parse	parse_section(struct slice *cur, struct arena *, struct section *out);

@@ -4,6 +4,7 @@
  */
 #include "imap/idle.h"
 
+#include "imap/condstore.h"
 #include "imap/untagged.h"
 
 #define DONE_MAX_BYTES	IMAP_LINE_MAX_BYTES	/* any other line is read whole, to answer it with BAD */
@@ -14,13 +15,16 @@ idle_begin(struct imap *im)
 	(void)memcpy(im->idle_tag, im->tag, sizeof(im->idle_tag));
 	im->is_idling = true;
 	session_puts(im->s, "+ idling\r\n");
-	(void)untagged_sync(im, true);
+	(void)idle_changed(im);
 }
 
 bool
 idle_changed(struct imap *im)
 {
-	return untagged_sync(im, true);
+	if (!untagged_sync(im, true))
+		return false;
+	condstore_tell(im);
+	return true;
 }
 
 bool

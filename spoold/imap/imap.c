@@ -18,6 +18,7 @@
 
 #include "imap/append_bytes.h"
 #include "imap/command.h"
+#include "imap/condstore.h"
 #include "imap/idle.h"
 #include "imap/read.h"
 #include "imap/state.h"
@@ -50,6 +51,12 @@ imap_ok_code(struct imap *im, struct slice code, const char *text)
 	im->nbad = 0;
 	if (!untagged_sync(im, im->may_expunge))
 		return;
+	/* In the answer itself where that has no other code: EXPUNGE's must (RFC 7162 3.2.7). */
+	if (code.n == 0 && text[0] != '[' && condstore_is_due(im)) {
+		session_putf(im->s, "%s OK [HIGHESTMODSEQ %llu] %s\r\n", im->tag, (unsigned long long)condstore_highest(im), text);
+		return;
+	}
+	condstore_tell(im);
 	session_putf(im->s, "%s OK ", im->tag);
 	session_write(im->s, code.p, code.n);
 	session_putf(im->s, "%s\r\n", text);
@@ -65,13 +72,16 @@ imap_no(struct imap *im, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (untagged_sync(im, im->may_expunge))
-		session_putf(im->s, "%s NO %s\r\n", im->tag, text);
+	if (!untagged_sync(im, im->may_expunge))
+		return;
+	condstore_tell(im);
+	session_putf(im->s, "%s NO %s\r\n", im->tag, text);
 }
 
 void
 imap_bad(struct imap *im, const char *why)
 {
+	condstore_tell(im);
 	session_putf(im->s, "%s BAD %s\r\n", im->tag, why);
 	if (++im->nbad >= IMAP_BAD_MAX)
 		imap_bye(im, "bad", "Too many errors");
@@ -214,6 +224,8 @@ command_forget(struct imap *im)
 	im->nkeywords = 0;
 	im->told = NULL;
 	im->ntold = im->told_cap = 0;
+	im->modseq_told = 0;
+	im->is_highest_due = false;
 	arena_reset(&im->s->command);
 }
 

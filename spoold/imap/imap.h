@@ -55,7 +55,15 @@ struct told {
 	uint32_t	 uid, last;	/* the first one's and the last one's */
 	uint32_t	 last_seq;
 	uint32_t	 flags;
+	uint64_t	 modseq;	/* told too; 0: it was not */
 	uint64_t	 keywords[STORE_KEYWORDS_MAX / 64];
+};
+
+/* What the client wants from now to the end of its session (RFC 5161); names in enable.c. */
+enum enabled {
+	ENABLED_CONDSTORE = 1,	/* also by the commands of RFC 7162 3.1 */
+	ENABLED_QRESYNC = 2,	/* never without CONDSTORE */
+	ENABLED_ALL = ENABLED_CONDSTORE | ENABLED_QRESYNC,
 };
 
 struct imap {
@@ -72,6 +80,7 @@ struct imap {
 	uint8_t		 nbad;		/* BADs in a row */
 	uint8_t		 nbare;		/* lines with a bare CR or LF so far */
 	uint8_t		 nkeywords_told;	/* keywords named in the last untagged FLAGS */
+	uint32_t	 enabled;	/* enum enabled */
 
 	/* of the command in hand */
 	struct buf	 text;		/* the whole command, literals in place; slices point into it */
@@ -82,6 +91,8 @@ struct imap {
 	size_t		 nkeywords;
 	struct told	*told;		/* in the command's arena, by UID */
 	size_t		 ntold, told_cap;
+	uint64_t	 modseq_told;	/* the highest MODSEQ it told */
+	bool		 is_highest_due;	/* it expunged, or told of expunges: HIGHESTMODSEQ is told at its end (condstore.c) */
 	struct append	 append;
 
 	bool		 is_over;	/* BYE was said, or LOGOUT */

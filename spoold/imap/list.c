@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "imap/condstore.h"
 #include "imap/list_parse.h"
 #include "imap/mailbox.h"
 #include "imap/quote.h"
@@ -324,6 +325,8 @@ list_run(struct imap *im, struct slice args)
 		imap_ok(im, "LIST completed");
 		return;
 	}
+	if ((parsed.give & LIST_STATUS) != 0 && (parsed.status_items & STATUS_HIGHESTMODSEQ) != 0)
+		condstore_enable(im);
 	with_subscriptions = ((parsed.select | parsed.give) & LIST_SUBSCRIBED) != 0;
 	r = entries_build(&l, true, with_subscriptions);
 	if (r == STORE_OK && !patterns_prepare(&l))

@@ -140,6 +140,27 @@ parse_nz_number(struct slice *cur, uint32_t *out)
 	return parse_number(cur, out);
 }
 
+/* mod-sequence-valzer = "0" / mod-sequence-value ; mod-sequence-value = 1*DIGIT, 63 bits (RFC 7162 7) */
+enum parse
+parse_mod_sequence(struct slice *cur, uint64_t *out)
+{
+	size_t		n = digits_count(*cur);
+	uint64_t	v = 0;
+
+	if (n == 0)
+		return PARSE_BAD;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t	digit = (uint64_t)(cur->p[i] - '0');
+
+		if (v > (IMAP_MODSEQ_MAX - digit) / 10)
+			return PARSE_BAD;
+		v = v * 10 + digit;
+	}
+	*out = v;
+	*cur = slice_after(*cur, n);
+	return PARSE_OK;
+}
+
 /* quoted = DQUOTE *QUOTED-CHAR DQUOTE */
 enum parse
 parse_quoted(struct slice *cur, struct arena *arena, struct slice *out)

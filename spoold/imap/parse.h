@@ -15,6 +15,7 @@
 /* Ranges of a sequence set: a 64 KiB line of single numbers holds more, no client sends them. */
 #define IMAP_SET_RANGES_MAX	16384
 #define IMAP_FLAGS_MAX		256	/* flags named in one list */
+#define IMAP_MODSEQ_MAX		9223372036854775807ULL	/* 63 bits (RFC 7162 3.1) */
 
 #define SEQ_STAR	0		/* '*': no message has the number 0 */
 struct seq_range { uint32_t lo, hi; };	/* as written: lo may be above hi, either may be SEQ_STAR */
@@ -40,6 +41,8 @@ enum parse	parse_atom(struct slice *cur, struct slice *out);
 /* 32 bits, overflow is PARSE_BAD. */
 enum parse	parse_number(struct slice *cur, uint32_t *out);
 enum parse	parse_nz_number(struct slice *cur, uint32_t *out);
+/* 0 is taken also where the grammar has none: phones send it, and all is newer than that. */
+enum parse	parse_mod_sequence(struct slice *cur, uint64_t *out);
 /* Quoted strings may hold octets over 0x7f: clients send UTF-8 in SEARCH so. */
 enum parse	parse_quoted(struct slice *cur, struct arena *, struct slice *out);
 /* "{n}" or "{n+}" and CRLF: what stands before a literal's bytes. */

@@ -1,10 +1,11 @@
 /*
  * SEARCH: prepares the tree (sets into UIDs, keywords into bits, texts folded) and looks at each
  * message of the view once, in batches; its header and body are read only when a key is reached that
- * needs them. Called from the command table. RFC 3501 6.4.4.
+ * needs them. Called from the command table. RFC 3501 6.4.4, RFC 7162 3.1.5.
  */
 #include "imap/search.h"
 
+#include "imap/condstore.h"
 #include "imap/content.h"
 #include "imap/objectid.h"
 #include "imap/search_parse.h"
@@ -18,6 +19,8 @@ struct search {
 	struct content body;
 	const char	*charset;
 	size_t		 nunread;	/* messages a key of which could not be looked at */
+	bool		 has_modseq;	/* a key asks for it: the answer has it */
+	uint64_t	 modseq;	/* the highest of the messages found */
 };
 
 /* ---- before ---- */
@@ -54,12 +57,18 @@ key_prepare(struct search *s, struct search_key *key)
 
 	switch (key->op) {
 	case SEARCH_SEQ:
+		/* Numbers must not shift while they are spoken of (RFC 7162 3.2.10.2). */
+		s->im->may_expunge = false;
+		/* FALLTHROUGH */
 	case SEARCH_UID:
 		/* A number that names no message matches none: an empty answer says so. */
 		r = set_resolve(s->im, &key->seq, key->op == SEARCH_UID, &key->uids, &is_beyond);
 		break;
 	case SEARCH_KEYWORD:
 		r = keyword_prepare(s->im, key);
+		break;
+	case SEARCH_MODSEQ:
+		s->has_modseq = true;
 		break;
 	case SEARCH_HEADER:
 	case SEARCH_BODY:
@@ -186,6 +195,8 @@ key_matches(struct search *s, const struct search_key *key, const struct msg_inf
 		return m->size > key->number;
 	case SEARCH_SMALLER:
 		return m->size < key->number;
+	case SEARCH_MODSEQ:
+		return m->modseq >= key->modseq;
 	case SEARCH_BEFORE:
 		return day_of_ms(m->date_ms) < key->day;
 	case SEARCH_ON:
@@ -217,11 +228,24 @@ key_matches(struct search *s, const struct search_key *key, const struct msg_inf
 
 /* ---- the command ---- */
 
+/* What all that is found changed after: MODSEQ keys that must hold. Then the others need not be looked at. */
+static uint64_t
+least_change(const struct search_key *root)
+{
+	uint64_t	since = 0;
+
+	for (const struct search_key *a = root->a; a != NULL; a = a->next)
+		if (a->op == SEARCH_MODSEQ && a->modseq > since + 1)
+			since = a->modseq - 1;
+	return since;
+}
+
 static enum store_result
 view_search(struct search *s, const struct search_key *root)
 {
 	struct imap	*im = s->im;
 	struct msg_info	*msgs = ARENA_NEW(imap_arena(im), struct msg_info, STORE_BATCH_MSGS);
+	uint64_t	 since = least_change(root);
 	uint32_t	 lo = 1;
 	size_t		 n;
 
@@ -230,15 +254,21 @@ view_search(struct search *s, const struct search_key *root)
 	do {
 		enum store_result	r;
 
-		r = view_range(im->store, &im->view, lo, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n);
+		if (since > 0)
+			r = view_changed(im->store, &im->view, since, lo, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n);
+		else
+			r = view_range(im->store, &im->view, lo, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n);
 		if (r != STORE_OK)
 			return r;
 		for (size_t i = 0; i < n; i++) {
 			if (msgs[i].is_expunged)
 				continue;
 			content_begin(&s->body, &msgs[i]);
-			if (key_matches(s, root, &msgs[i]))
-				session_putf(im->s, " %u", im->is_uid ? msgs[i].uid : msgs[i].seq);
+			if (!key_matches(s, root, &msgs[i]))
+				continue;
+			if (msgs[i].modseq > s->modseq)
+				s->modseq = msgs[i].modseq;
+			session_putf(im->s, " %u", im->is_uid ? msgs[i].uid : msgs[i].seq);
 		}
 		if (n > 0)
 			lo = msgs[n - 1].uid + 1;
@@ -254,8 +284,12 @@ search_go(struct search *s, const struct search_args *args)
 
 	if (!key_prepare(s, args->root))
 		return;
+	if (s->has_modseq)
+		condstore_enable(im);
 	session_puts(im->s, "* SEARCH");
 	r = view_search(s, args->root);
+	if (s->has_modseq && s->modseq > 0)
+		session_putf(im->s, " (MODSEQ %llu)", (unsigned long long)s->modseq);
 	session_puts(im->s, "\r\n");
 	if (r != STORE_OK)
 		imap_no_store(im, r, "NONEXISTENT");

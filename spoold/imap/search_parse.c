@@ -13,7 +13,7 @@ struct searching {
 	size_t		 nkeys;
 };
 
-enum argument { ARG_NONE, ARG_DATE, ARG_NUMBER, ARG_ASTRING, ARG_HEADER, ARG_ATOM, ARG_SET, ARG_OBJECTID };
+enum argument { ARG_NONE, ARG_DATE, ARG_NUMBER, ARG_ASTRING, ARG_HEADER, ARG_ATOM, ARG_SET, ARG_OBJECTID, ARG_MODSEQ };
 
 static const struct {
 	const char	*name;
@@ -37,6 +37,7 @@ static const struct {
 	{"HEADER", SEARCH_HEADER, ARG_HEADER, false, 0, NULL},
 	{"KEYWORD", SEARCH_KEYWORD, ARG_ATOM, false, 0, NULL},
 	{"LARGER", SEARCH_LARGER, ARG_NUMBER, false, 0, NULL},
+	{"MODSEQ", SEARCH_MODSEQ, ARG_MODSEQ, false, 0, NULL},
 	{"OLD", SEARCH_RECENT, ARG_NONE, true, 0, NULL},
 	{"ON", SEARCH_ON, ARG_DATE, false, 0, NULL},
 	{"RECENT", SEARCH_RECENT, ARG_NONE, false, 0, NULL},
@@ -138,6 +139,30 @@ list_order(struct search_key **list)
 	*list = sorted;
 }
 
+/*
+ * search-modsequence = "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer ; RFC 7162 7
+ * entry-name = DQUOTE "/flags/" attr-flag DQUOTE ; entry-type-req = "priv" / "shared" / "all"
+ * One modseq is kept for all of a message's flags: name and type say nothing (3.1.5).
+ */
+static enum parse
+parse_search_modseq(struct searching *p, struct search_key *key)
+{
+	static const char	*types[] = {"priv", "shared", "all"};
+	struct slice		name;
+	size_t			i;
+
+	if (p->cur.n == 0 || p->cur.p[0] != '"')
+		return parse_mod_sequence(&p->cur, &key->modseq);
+	if (parse_quoted(&p->cur, p->arena, &name) != PARSE_OK || name.n <= 7 || strncasecmp(name.p, "/flags/", 7) != 0 ||
+	    parse_sp(&p->cur) != PARSE_OK)
+		return PARSE_BAD;
+	for (i = 0; i < 3 && parse_word(&p->cur, types[i]) != PARSE_OK; i++)
+		;
+	if (i == 3 || parse_sp(&p->cur) != PARSE_OK)
+		return PARSE_BAD;
+	return parse_mod_sequence(&p->cur, &key->modseq);
+}
+
 static enum parse
 parse_argument(struct searching *p, enum argument argument, struct search_key *key)
 {
@@ -164,6 +189,8 @@ parse_argument(struct searching *p, enum argument argument, struct search_key *k
 		return parse_sequence_set(&p->cur, p->arena, &key->seq);
 	case ARG_OBJECTID:
 		return parse_objectid(&p->cur, &key->text);
+	case ARG_MODSEQ:
+		return parse_search_modseq(p, key);
 	}
 	return PARSE_BAD;
 }

@@ -1,5 +1,5 @@
 /*
- * SEARCH's arguments as a tree (RFC 3501 6.4.4, 9: search, search-key). Pure; see parse.h.
+ * SEARCH's arguments as a tree (RFC 3501 6.4.4, 9: search, search-key; RFC 7162 7). Pure; see parse.h.
  */
 #ifndef TS_IMAP_SEARCH_PARSE_H
 #define TS_IMAP_SEARCH_PARSE_H
@@ -19,6 +19,7 @@ enum search_op {
 	SEARCH_RECENT,
 	SEARCH_KEYWORD,		/* text */
 	SEARCH_LARGER, SEARCH_SMALLER,
+	SEARCH_MODSEQ,		/* modseq */
 	SEARCH_BEFORE, SEARCH_ON, SEARCH_SINCE,
 	SEARCH_SENTBEFORE, SEARCH_SENTON, SEARCH_SENTSINCE,
 	SEARCH_HEADER,		/* field, text */
@@ -34,6 +35,7 @@ struct search_key {
 	struct search_key	*next;		/* in the list it is in */
 	struct seq_set		 seq;
 	uint32_t		 flag, number;
+	uint64_t		 modseq;
 	int64_t			 day;
 	struct slice		 field, text;
 	/* filled by search.c before it runs */

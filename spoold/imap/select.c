@@ -4,9 +4,10 @@
  */
 #include "imap/select.h"
 
+#include "imap/condstore.h"
 #include "imap/mailbox.h"
 #include "imap/objectid.h"
-#include "imap/parse.h"
+#include "imap/qresync.h"
 #include "imap/untagged.h"
 
 /* Messages of the view that are \Recent in this session: they are its last ones. */
@@ -57,6 +58,8 @@ selected_tell(struct imap *im)
 	session_putf(s, "* OK [MAILBOXID (%s)] Its id\r\n", objectid_text(OBJECTID_MAILBOX, im->view.mailbox, id));
 	session_putf(s, "* OK [UIDVALIDITY %u] UIDs are valid\r\n* OK [UIDNEXT %u] Predicted next UID\r\n",
 	    im->view.uidvalidity, im->view.uidnext);
+	/* Also to who did not ask: webmail wants it before it says so. */
+	session_putf(s, "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)condstore_highest(im));
 	return STORE_OK;
 }
 
@@ -64,18 +67,31 @@ static void
 mailbox_open(struct imap *im, struct slice args, bool is_readonly)
 {
 	struct mbox_info	info;
-	struct slice		client;
+	struct select_args	parsed;
 	enum store_result	r;
 
-	if (!mailbox_arg(im, &args, &client))
+	if (parse_select_args(&args, imap_arena(im), &parsed) != PARSE_OK) {
+		imap_bad(im, "A mailbox name [(parameters)] is expected");
 		return;
+	}
+	if (parsed.is_qresync && !qresync_is_on(im)) {
+		imap_bad(im, "QRESYNC must be enabled before");
+		return;
+	}
+	/* What is told after this line is of the mailbox selected now (RFC 7162 3.2.11). */
+	if (im->is_selected)
+		session_puts(im->s, "* OK [CLOSED] The mailbox selected before was closed\r\n");
 	imap_unselect(im);
-	if (!mailbox_find(im, client, "NONEXISTENT", &info))
+	if (parsed.is_condstore)
+		condstore_enable(im);
+	if (!mailbox_find(im, parsed.mailbox, "NONEXISTENT", &info))
 		return;
 	if ((r = view_open(im->store, info.id, !is_readonly, &im->view)) == STORE_OK) {
 		im->is_selected = true;
 		im->is_readonly = is_readonly;
 		r = selected_tell(im);
+		if (r == STORE_OK && parsed.is_qresync)
+			r = qresync_select(im, &parsed);
 	}
 	if (r != STORE_OK) {
 		imap_unselect(im);

@@ -111,6 +111,15 @@ set_resolve(struct imap *im, const struct seq_set *in, bool is_uid, struct uid_s
 }
 
 bool
+set_of_uids(struct imap *im, const struct seq_set *in, uint32_t last, struct uid_set *out)
+{
+	*out = (struct uid_set){ARENA_NEW(imap_arena(im), struct uid_range, in->n), 0};
+	if (out->r != NULL)
+		(void)ranges_fill(in, last, UINT32_MAX, out);
+	return out->r != NULL;
+}
+
+bool
 set_has(const struct uid_set *set, uint32_t uid)
 {
 	size_t	lo = 0, hi = set->n;
@@ -126,6 +135,12 @@ set_has(const struct uid_set *set, uint32_t uid)
 			return true;
 	}
 	return false;
+}
+
+int
+set_range_add(struct buf *b, size_t from, uint32_t lo, uint32_t hi)
+{
+	return buf_addf(b, lo < hi ? "%s%u:%u" : "%s%u", b->n > from ? "," : "", lo, hi);
 }
 
 bool

@@ -15,7 +15,11 @@
  */
 enum store_result	set_resolve(struct imap *, const struct seq_set *, bool is_uid, struct uid_set *out,
 			    bool *is_beyond_out);
+/* A set of UIDs that need not be there any more; "*" is last. False: the arena is full. */
+bool			set_of_uids(struct imap *, const struct seq_set *, uint32_t last, struct uid_set *out);
 bool			set_has(const struct uid_set *, uint32_t uid);
+/* "lo:hi", or "lo" where both are one; a comma before where the buffer has something after its first `from` bytes. 0 or -1. */
+int			set_range_add(struct buf *, size_t from, uint32_t lo, uint32_t hi);
 /* The set of a command: answers NO or BAD itself and returns false where it cannot be had. */
 bool			set_of_command(struct imap *, const struct seq_set *, struct uid_set *out);
 

@@ -7,7 +7,7 @@
 #include "imap/parse.h"
 #include "pack.h"
 
-#define STATE_VERSION	1	/* of the bytes below; another version ends the session */
+#define STATE_VERSION	2	/* of the bytes below; another version ends the session */
 
 enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_CLAIMS_RECENT = 8, STATE_BEHIND = 16,
 	STATE_ALL = 31 };
@@ -25,6 +25,7 @@ imap_state_pack(const struct imap *im, struct buf *out)
 	pack_u8(out, im->nbad);
 	pack_u8(out, im->nbare);
 	pack_u8(out, im->nkeywords_told);
+	pack_u32(out, im->enabled);
 	if (im->is_selected) {
 		pack_bytes(out, v->mailbox, sizeof(v->mailbox));
 		pack_u32(out, v->uidvalidity);
@@ -63,8 +64,10 @@ imap_state_unpack(struct slice in, struct imap *im)
 	got.nbad = unpack_u8(&u);
 	got.nbare = unpack_u8(&u);
 	got.nkeywords_told = unpack_u8(&u);
+	got.enabled = unpack_u32(&u);
 	if ((bits & ~STATE_ALL) != 0 || got.nbad >= IMAP_BAD_MAX || got.nbare >= IMAP_BARE_MAX ||
-	    got.nkeywords_told > STORE_KEYWORDS_MAX)
+	    got.nkeywords_told > STORE_KEYWORDS_MAX || (got.enabled & ~(uint32_t)ENABLED_ALL) != 0 ||
+	    (got.enabled & (ENABLED_CONDSTORE | ENABLED_QRESYNC)) == ENABLED_QRESYNC)
 		return false;
 	got.is_selected = (bits & STATE_SELECTED) != 0;
 	got.is_readonly = (bits & STATE_READONLY) != 0;
@@ -80,6 +83,8 @@ imap_state_unpack(struct slice in, struct imap *im)
 		got.view.modseq = unpack_u64(&u);
 		got.view.expunge_modseq = unpack_u64(&u);
 		got.view.recent_uid = unpack_u32(&u);
+		if (got.view.modseq > IMAP_MODSEQ_MAX || got.view.expunge_modseq > IMAP_MODSEQ_MAX)
+			return false;
 	}
 	if (got.is_idling && !tag_unpack(&u, got.idle_tag))
 		return false;

@@ -1,9 +1,10 @@
 /*
  * STATUS. Called from the command table and by list.c. Answers from the index's counts, opens nothing
- * and takes nobody's \Recent. RFC 3501 6.3.10.
+ * and takes nobody's \Recent. RFC 3501 6.3.10, RFC 7162 3.1.7.
  */
 #include "imap/status.h"
 
+#include "imap/condstore.h"
 #include "imap/mailbox.h"
 #include "imap/objectid.h"
 #include "imap/quote.h"
@@ -13,8 +14,7 @@
 static const struct { const char *name; enum status_item item; } status_items[] = {
 	{"MESSAGES", STATUS_MESSAGES}, {"RECENT", STATUS_RECENT}, {"UIDNEXT", STATUS_UIDNEXT},
 	{"UIDVALIDITY", STATUS_UIDVALIDITY}, {"UNSEEN", STATUS_UNSEEN}, {"SIZE", STATUS_SIZE},
-	{"APPENDLIMIT", STATUS_APPENDLIMIT},
-	{"MAILBOXID", STATUS_MAILBOXID},
+	{"APPENDLIMIT", STATUS_APPENDLIMIT}, {"HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ}, {"MAILBOXID", STATUS_MAILBOXID},
 };
 #define NSTATUS_ITEMS	(sizeof(status_items) / sizeof(status_items[0]))
 
@@ -63,6 +63,8 @@ item_value(const struct mbox_info *info, enum status_item item)
 		return IMAP_APPEND_MAX_BYTES;
 	case STATUS_MAILBOXID:
 		break;		/* no number */
+	case STATUS_HIGHESTMODSEQ:
+		return info->highestmodseq;
 	}
 	return 0;
 }
@@ -111,6 +113,8 @@ status_run(struct imap *im, struct slice args)
 		imap_bad(im, "STATUS mailbox (items): not understood");
 		return;
 	}
+	if ((items & STATUS_HIGHESTMODSEQ) != 0)
+		condstore_enable(im);
 	if (!mailbox_find(im, client, "NONEXISTENT", &info))
 		return;
 	status_tell(im, (struct slice){name, mboxname_to_client(im->s->who.user, info.name, true, name)}, &info, items);

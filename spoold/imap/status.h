@@ -1,5 +1,6 @@
 /*
- * STATUS (RFC 3501 6.3.10, RFC 8438, RFC 7889 5, RFC 8474 4.3) and its items, which LIST can return as well (RFC 5819).
+ * STATUS (RFC 3501 6.3.10, RFC 8438, RFC 7889 5, RFC 7162 3.1.7, RFC 8474 4.3) and its items, which LIST can return as well
+ * (RFC 5819).
  */
 #ifndef TS_IMAP_STATUS_H
 #define TS_IMAP_STATUS_H
@@ -9,8 +10,7 @@
 
 enum status_item {
 	STATUS_MESSAGES = 1, STATUS_RECENT = 2, STATUS_UIDNEXT = 4, STATUS_UIDVALIDITY = 8, STATUS_UNSEEN = 16,
-	STATUS_SIZE = 32, STATUS_APPENDLIMIT = 64,
-	STATUS_MAILBOXID = 4096,
+	STATUS_SIZE = 32, STATUS_APPENDLIMIT = 64, STATUS_HIGHESTMODSEQ = 128, STATUS_MAILBOXID = 256,
 };
 
 /* "(" status-att *(SP status-att) ")" */

@@ -11,10 +11,12 @@ struct store_args {
 	struct seq_set		set;
 	enum flag_op		op;
 	bool			is_silent;
+	bool			is_conditional;
+	uint64_t		unchangedsince;	/* UINT64_MAX where it is not */
 	struct flag_list	flags;
 };
 
-/* SP sequence-set SP ["+" / "-"] "FLAGS" [".SILENT"] SP (flag-list / (flag *(SP flag))), to the end. */
+/* SP sequence-set [store-modifiers] SP ["+" / "-"] "FLAGS" [".SILENT"] SP (flag-list / (flag *(SP flag))), to the end. */
 enum parse	parse_store_args(struct slice *cur, struct arena *, struct store_args *out);
 
 void	store_run(struct imap *, struct slice args);

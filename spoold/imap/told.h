@@ -7,8 +7,13 @@
 
 #include "imap/imap.h"
 
-/* The client knows these flags of the message. Messages come in ascending order of UID. */
+/* The client knows these flags of the message, and the modseq where it is not 0. Messages come in ascending order of UID. */
 void	told_add(struct imap *, const struct msg_info *);
 bool	told_has(const struct imap *, const struct msg_info *);
+/* The same, and the modseq. */
+bool	told_has_modseq(const struct imap *, const struct msg_info *);
+/* Takes what was told away, to be compared with; told_has of it. */
+struct told	*told_take(struct imap *, size_t *n_out);
+bool	told_are(const struct told *, size_t n, const struct msg_info *);
 
 #endif

@@ -1,9 +1,11 @@
 /*
  * What a session is told without asking. Called at the end of each command and while idling, never in
- * the middle of a response. Sequence numbers shift only here. RFC 3501 sections 5.2, 7.2.6, 7.3 and 7.4.
+ * the middle of a response. Sequence numbers shift only here. RFC 3501 5.2, 7.2.6, 7.3, 7.4; RFC 7162 3.2.4.
  */
 #include "imap/untagged.h"
 
+#include "imap/condstore.h"
+#include "imap/qresync.h"
 #include "imap/told.h"
 
 #define PIECE_MAX_BYTES		(16 * 1024 * 1024)	/* of changes at once: what one record expunged, 2,000,000 messages */
@@ -102,23 +104,50 @@ untagged_fetch_flags(struct imap *im, const struct msg_info *m)
 
 	untagged_keywords_tell(im, m);
 	fits = buf_addf(&b, "* %u FETCH (", m->seq) == 0;
-	if (fits && im->is_uid)
+	if (fits && (im->is_uid || condstore_is_on(im)))
 		fits = buf_addf(&b, "UID %u ", m->uid) == 0;
-	if (fits && untagged_flags_add(im, &b, m) == 0 && buf_add_str(&b, ")\r\n") == 0)
+	fits = fits && untagged_flags_add(im, &b, m) == 0;
+	if (fits && condstore_is_on(im))
+		fits = buf_add(&b, " ", 1) == 0 && condstore_modseq_add(im, &b, m) == 0;
+	if (fits && buf_add_str(&b, ")\r\n") == 0)
 		session_write(im->s, b.p, b.n);
 	buf_free(&b);
+}
+
+void
+untagged_fetch_modseq(struct imap *im, const struct msg_info *m)
+{
+	struct buf	b = buf_make(FLAGS_LINE_MAX_BYTES);
+
+	if (buf_addf(&b, "* %u FETCH (UID %u ", m->seq, m->uid) == 0 && condstore_modseq_add(im, &b, m) == 0 &&
+	    buf_add_str(&b, ")\r\n") == 0)
+		session_write(im->s, b.p, b.n);
+	buf_free(&b);
+}
+
+/* A change, unless a command's own answers told it. */
+static void
+change_tell(struct imap *im, const struct msg_info *m)
+{
+	if (!told_has(im, m))
+		untagged_fetch_flags(im, m);
+	else if (condstore_is_on(im) && !told_has_modseq(im, m))
+		untagged_fetch_modseq(im, m);
 }
 
 static void
 delta_tell(struct imap *im, const struct view_delta *d)
 {
-	for (size_t i = 0; i < d->nexpunges; i++)
-		session_putf(im->s, "* %u EXPUNGE\r\n", d->expunges[i].seq);
+	if (qresync_is_on(im))
+		qresync_expunges_tell(im, d->expunges, d->nexpunges);
+	else
+		for (size_t i = 0; i < d->nexpunges; i++)
+			session_putf(im->s, "* %u EXPUNGE\r\n", d->expunges[i].seq);
+	im->is_highest_due = im->is_highest_due || d->nexpunges > 0;
 	if (d->is_grown)
 		session_putf(im->s, "* %u EXISTS\r\n* %u RECENT\r\n", d->exists, d->recent);
 	for (size_t i = 0; i < d->nchanges; i++)
-		if (!told_has(im, &d->changes[i]))
-			untagged_fetch_flags(im, &d->changes[i]);
+		change_tell(im, &d->changes[i]);
 }
 
 bool

@@ -18,8 +18,10 @@ void	untagged_flags(struct imap *);
 void	untagged_keywords(struct imap *, size_t least);
 /* "FLAGS (\Seen $Junk \Recent)". 0, or -1 when the buffer is full. */
 int	untagged_flags_add(struct imap *, struct buf *, const struct msg_info *);
-/* "* seq FETCH (FLAGS (...) UID uid)"; the UID where the command asks by UID. */
+/* "* seq FETCH (UID uid FLAGS (...) MODSEQ (n))"; the UID where the command asks by UID, both with CONDSTORE (RFC 7162 3.2.4). */
 void	untagged_fetch_flags(struct imap *, const struct msg_info *);
+/* "* seq FETCH (UID uid MODSEQ (n))": the client knows the flags. */
+void	untagged_fetch_modseq(struct imap *, const struct msg_info *);
 /* A message has a keyword that no FLAGS named yet: tells FLAGS again, before its FETCH response. */
 void	untagged_keywords_tell(struct imap *, const struct msg_info *);
 

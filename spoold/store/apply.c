@@ -355,6 +355,15 @@ apply_husk(struct index *ix, const struct record *r)
 		(void)dup_check(ix, rm.key, m.v.num, r->date_ms, r->modseq);
 }
 
+/* Numbers from there to here a client may have seen, with changes that no log has: resync.c asks. */
+static void
+apply_fence(struct index *ix, const struct record *r)
+{
+	struct ix_key k = key_fence(r->modseq);
+
+	index_put(ix, &k, &ix->meta.next_modseq, sizeof(ix->meta.next_modseq));
+}
+
 void
 apply_record(struct index *ix, const struct scan *s, const struct record *r)
 {
@@ -406,8 +415,10 @@ apply_record(struct index *ix, const struct scan *s, const struct record *r)
 		ix->meta.has_holes = 0;
 		ix->meta.accepted = s->head.number;
 		break;
-	case RECORD_SEGMENT:
 	case RECORD_FENCE:
+		apply_fence(ix, r);
+		break;
+	case RECORD_SEGMENT:
 	case RECORD_SEALED:
 	case RECORD_NEXT:
 		break;

@@ -91,10 +91,20 @@ would_change(const struct ix_msg *m, const struct flag_change *f, const uint64_t
 	return false;
 }
 
-/* The live messages of a set that the change would change. */
+/* RFC 7162 3.1.3: with 0 only what is not there passes, a keyword that the message lacks; a system flag always is there. */
+static bool
+is_unchanged(const struct ix_msg *m, const struct flag_change *f, const uint64_t *bits, uint64_t since)
+{
+	if (m->modseq <= since)
+		return true;
+	return since == 0 && f->op == FLAGS_ADD && f->flags == 0 && f->nkeywords > 0 && (m->keywords[0] & bits[0]) == 0 &&
+	    (m->keywords[1] & bits[1]) == 0;
+}
+
+/* The live messages of a set that the change would change, and those that it must leave: changed after since. */
 static void
 collect_flags(struct index *ix, uint32_t num, const struct uid_set *uids, const struct flag_change *f, const uint64_t *bits,
-    bool has_new, struct collect *c)
+    bool has_new, uint64_t since, struct collect *c, struct collect *left)
 {
 	for (size_t i = 0; i < uids->n && ix->rc == 0; i++) {
 		struct msgs msgs;
@@ -103,12 +113,14 @@ collect_flags(struct index *ix, uint32_t num, const struct uid_set *uids, const 
 		bool is_gone;
 
 		/* What lies between two ranges of the set is not looked at, so it may be live. */
-		c->last_live = 0;
+		c->last_live = left->last_live = 0;
 		msgs_begin(&msgs, ix, num, uids->r[i].lo, uids->r[i].hi, 0, NULL);
 		while (msgs_next(&msgs, &uid, &m, &is_gone)) {
-			if (would_change(&m, f, bits, has_new))
+			if (!is_unchanged(&m, f, bits, since))
+				take(left, uid);
+			else if (would_change(&m, f, bits, has_new))
 				take(c, uid);
-			c->last_live = uid;
+			c->last_live = left->last_live = uid;
 		}
 		msgs_end(&msgs);
 	}
@@ -207,12 +219,30 @@ pack_uids(struct buf *b, const struct extra_ranges *uids, const void *arg)
 	extra_pack_ranges(b, uids);
 }
 
+/* What was collected, as a set. False: the arena is full. */
+static bool
+give_set(const struct collect *c, struct arena *a, struct uid_set *out)
+{
+	*out = (struct uid_set){ARENA_NEW(a, struct uid_range, c->nranges + 1), c->nranges};
+	if (out->r != NULL && c->nranges > 0)
+		memcpy(out->r, c->ranges.p, c->nranges * sizeof(*out->r));
+	return out->r != NULL;
+}
+
+static void
+collect_free(struct collect *c)
+{
+	buf_free(&c->ranges);
+	buf_free(&c->ends);
+}
+
 enum store_result
-store_flags(struct store *s, const unsigned char *mailbox, const struct uid_set *uids, const struct flag_change *f,
-    uint64_t *modseq_out)
+store_flags_unless(struct store *s, const unsigned char *mailbox, const struct uid_set *uids, const struct flag_change *f,
+    uint64_t since, struct arena *a, struct uid_set *left_out, uint64_t *modseq_out)
 {
 	struct record rec = {.type = RECORD_FLAGS, .date_ms = now_ms()};
 	struct collect c = {.ranges = buf_make(SIZE_MAX / 4), .ends = buf_make(SIZE_MAX / 4)};
+	struct collect left = {.ranges = buf_make(SIZE_MAX / 4), .ends = buf_make(SIZE_MAX / 4)};
 	uint64_t bits[STORE_KEYWORDS_MAX / 64];
 	enum store_result r;
 	struct mbox m;
@@ -227,15 +257,26 @@ store_flags(struct store *s, const unsigned char *mailbox, const struct uid_set 
 	if ((r = find_mbox(s, mailbox, &m)) != STORE_OK)
 		return change_drop(s, r);
 	find_keywords(&s->ix, f, bits, &nnew);
-	collect_flags(&s->ix, m.v.num, uids, f, bits, nnew > 0, &c);
+	collect_flags(&s->ix, m.v.num, uids, f, bits, nnew > 0, since, &c, &left);
 	/* Names given twice count twice here: the limit is a little earlier for who does that. */
-	if (c.nranges > 0 && f->op != FLAGS_REMOVE && s->ix.meta.nkeywords + nnew > STORE_KEYWORDS_MAX) {
-		buf_free(&c.ranges);
-		buf_free(&c.ends);
-		return change_drop(s, STORE_LIMIT);
+	if (c.nranges > 0 && f->op != FLAGS_REMOVE && s->ix.meta.nkeywords + nnew > STORE_KEYWORDS_MAX)
+		r = STORE_LIMIT;
+	else if (left_out != NULL && !give_set(&left, a, left_out))
+		r = STORE_LIMIT;
+	collect_free(&left);
+	if (r != STORE_OK) {
+		collect_free(&c);
+		return change_drop(s, r);
 	}
 	memcpy(rec.mailbox, mailbox, RECORD_ID_BYTES);
 	return end_with_ranges(s, &c, &rec, pack_flags, f, modseq_out);
+}
+
+enum store_result
+store_flags(struct store *s, const unsigned char *mailbox, const struct uid_set *uids, const struct flag_change *f,
+    uint64_t *modseq_out)
+{
+	return store_flags_unless(s, mailbox, uids, f, UINT64_MAX, NULL, NULL, modseq_out);
 }
 
 enum store_result

@@ -15,6 +15,7 @@
  *   r <num> <uid / 256>        ix_block: which UIDs of a block are live, which of those unseen or \Deleted
  *   R <num> <uid / 65536>      ix_super: how many are; neither is there where none is live
  *   b <modseq>                 ix_body: where a body is
+ *   f <modseq>                 of a fence: the modseq that the log had come to; what lies between was forgotten
  *   d <key 16> <num>           ix_dup: who has a delivery key
  *   q <date> <key 16> <num>    nothing: when it may be forgotten
  *   g <segment>                ix_waste: what compaction found there (not of the log either)
@@ -217,6 +218,15 @@ static inline struct ix_key
 key_body(uint64_t modseq)
 {
 	struct ix_key k = key_of('b');
+
+	key_u64(&k, modseq);
+	return k;
+}
+
+static inline struct ix_key
+key_fence(uint64_t modseq)
+{
+	struct ix_key k = key_of('f');
 
 	key_u64(&k, modseq);
 	return k;

@@ -170,6 +170,10 @@ enum store_result store_metadata_list(struct store *, const unsigned char *mailb
 
 /* ---- a session's view of a mailbox: a few numbers ---- */
 
+/* UIDs as ascending, non-overlapping ranges. */
+struct uid_range { uint32_t lo, hi; };
+struct uid_set { struct uid_range *r; size_t n; };
+
 struct view {
 	unsigned char	mailbox[RECORD_ID_BYTES];
 	uint32_t	uidvalidity;
@@ -218,6 +222,12 @@ enum store_result view_last_uid(struct store *, const struct view *, uint32_t *u
  */
 enum store_result view_range(struct store *, const struct view *, uint32_t lo, uint32_t hi, struct msg_info *, size_t max,
 		    size_t *n_out);
+/*
+ * The same, of those still there that changed after the modseq since: found by blocks, the others are not looked at. All of
+ * them where since is one that a crash made forgotten: who saw it may know of changes that never were.
+ */
+enum store_result view_changed(struct store *, const struct view *, uint64_t since, uint32_t lo, uint32_t hi, struct msg_info *,
+		    size_t max, size_t *n_out);
 /* First message without \Seen: its sequence number, 0 when none. */
 enum store_result view_first_unseen(struct store *, const struct view *, uint32_t *seq_out);
 
@@ -245,6 +255,13 @@ bool		  view_is_stale(struct store *, const struct view *);
  * from before that change, and of what came meanwhile nobody will tell: look again a little later.
  */
 bool		  store_is_behind(const struct store *);
+/*
+ * For RFC 7162 3.2.10.1: which of the UIDs in known, below the view's uidnext, were expunged after the modseq since and told;
+ * UIDs that never were in the mailbox may be among them. Where since is older than the purge horizon, or was forgotten by a
+ * crash: all that are not in the view (then also above uidnext, where UIDs were forgotten). In the arena, as few ranges as can be; STORE_LIMIT when it is full.
+ */
+enum store_result view_vanished(struct store *, const struct view *, uint64_t since, const struct uid_set *known, struct arena *,
+		    struct uid_set *out);
 /* For RFC 7162: uids expunged with modseq > since, ascending. */
 enum store_result store_expunged_since(struct store *, const unsigned char *mailbox, uint64_t since, struct arena *,
 		    uint32_t **uids_out, size_t *n_out);
@@ -253,10 +270,6 @@ enum store_result store_expunged_since(struct store *, const unsigned char *mail
 enum store_result store_keywords(struct store *, struct arena *, struct slice **names_out, size_t *n_out);
 
 /* ---- changes ---- */
-
-/* UIDs as ascending, non-overlapping ranges. */
-struct uid_range { uint32_t lo, hi; };
-struct uid_set { struct uid_range *r; size_t n; };
 
 enum flag_op { FLAGS_SET, FLAGS_ADD, FLAGS_REMOVE };
 
@@ -269,6 +282,12 @@ struct flag_change {
 /* Changes the live messages among uids. modseq_out: of the change (0: nothing was there to change). */
 enum store_result store_flags(struct store *, const unsigned char *mailbox, const struct uid_set *, const struct flag_change *,
 		    uint64_t *modseq_out);
+/*
+ * The same for those that did not change after the modseq since; the others are left as they are and named in the arena
+ * (RFC 7162 3.1.3: UNCHANGEDSINCE). Nobody else's change comes between the look and the change.
+ */
+enum store_result store_flags_unless(struct store *, const unsigned char *mailbox, const struct uid_set *, const struct flag_change *,
+		    uint64_t since, struct arena *, struct uid_set *left_out, uint64_t *modseq_out);
 /* Expunges the live messages among uids; only_deleted: those of them that have \Deleted. uids NULL: all. */
 enum store_result store_expunge(struct store *, const unsigned char *mailbox, const struct uid_set *uids, bool only_deleted,
 		    uint64_t *modseq_out);

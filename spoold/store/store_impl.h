@@ -74,6 +74,11 @@ void		 undo_rename(struct store *, struct slice from, struct slice to, uint32_t 
 /* manage.c: the mailbox from and all below it; how many there are, where not 0 STORE_EXISTS for another number of them. */
 enum store_result mbox_rename_tree(struct store *, struct slice from, struct slice to, uint32_t *n_io, bool wait);
 
+/*
+ * view.c: begins to read and loads the view's mailbox, deleted or not: what it held can be read until the next sync; and
+ * what the view was not told is gone. STORE_NOMBOX also where that was purged.
+ */
+enum store_result view_begin(struct store *, const struct view *, struct mbox *, const struct untold **gone_out);
 /* view.c: a message as the view shows it, but for seq and is_expunged. False: the index fails (rc). */
 bool		msg_fill(struct store *, const struct view *, uint32_t uid, const struct ix_msg *, struct msg_info *out);
 

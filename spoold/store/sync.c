@@ -139,7 +139,8 @@ sync_view(struct store *s, const struct mbox *m, struct view *v, bool may_expung
 		out->has_more = !all;
 		if (r != STORE_OK || !all)
 			return r;
-		if (may_expunge)
+		/* Also where none may be told and there is none: what HIGHESTMODSEQ may say must not stay behind. */
+		if (may_expunge || m->v.expunge_modseq <= v->expunge_modseq)
 			v->expunge_modseq = m->v.highestmodseq;
 		take_new(s, m, v, out);
 	} else

@@ -6,9 +6,8 @@
 #include "log.h"
 #include "store/msgs.h"
 
-/* Begins to read and loads the view's mailbox, deleted or not: what it held can be read until the next sync. */
-static enum store_result
-begin(struct store *s, const struct view *v, struct mbox *m, const struct untold **gone)
+enum store_result
+view_begin(struct store *s, const struct view *v, struct mbox *m, const struct untold **gone)
 {
 	uint64_t known = v->modseq > v->expunge_modseq ? v->modseq : v->expunge_modseq;
 	enum store_result r = store_read_begin_since(s, v->sync_modseq > known ? v->sync_modseq : known);
@@ -70,7 +69,7 @@ view_count(struct store *s, const struct view *v, uint32_t *out)
 {
 	const struct untold *gone;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone);
+	enum store_result r = view_begin(s, v, &m, &gone);
 
 	if (r != STORE_OK)
 		return r;
@@ -113,7 +112,7 @@ view_uid(struct store *s, const struct view *v, uint32_t seq, uint32_t *uid_out)
 {
 	const struct untold *gone;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone);
+	enum store_result r = view_begin(s, v, &m, &gone);
 
 	*uid_out = 0;
 	if (r != STORE_OK)
@@ -131,7 +130,7 @@ view_seq(struct store *s, const struct view *v, uint32_t uid, uint32_t *seq_out)
 {
 	const struct untold *gone;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone);
+	enum store_result r = view_begin(s, v, &m, &gone);
 
 	*seq_out = 0;
 	if (r != STORE_OK)
@@ -147,7 +146,7 @@ view_last_uid(struct store *s, const struct view *v, uint32_t *uid_out)
 	const struct untold *gone;
 	uint32_t n;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone);
+	enum store_result r = view_begin(s, v, &m, &gone);
 
 	*uid_out = 0;
 	if (r != STORE_OK)
@@ -163,7 +162,7 @@ view_first_unseen(struct store *s, const struct view *v, uint32_t *seq_out)
 	const struct untold *gone;
 	uint32_t uid;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone);
+	enum store_result r = view_begin(s, v, &m, &gone);
 
 	*seq_out = 0;
 	if (r != STORE_OK)
@@ -202,7 +201,7 @@ view_range(struct store *s, const struct view *v, uint32_t lo, uint32_t hi, stru
 	uint32_t uid, seq;
 	bool is_gone;
 	struct mbox m;
-	enum store_result r = begin(s, v, &m, &gone);
+	enum store_result r = view_begin(s, v, &m, &gone);
 
 	*n_out = 0;
 	if (r != STORE_OK)

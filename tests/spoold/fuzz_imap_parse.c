@@ -11,6 +11,7 @@
 #include "imap/metadata_parse.h"
 #include "imap/quote.h"
 #include "imap/search_parse.h"
+#include "imap/select_parse.h"
 #include "imap/store_cmd.h"
 #include "imap/url.h"
 
@@ -20,6 +21,7 @@ static union {
 	struct fetch_args	fetch;
 	struct search_args	search;
 	struct list_args	list;
+	struct select_args	select;
 	struct store_args	store;
 	struct getmeta_args	getmeta;
 	struct setmeta_args	setmeta;
@@ -70,7 +72,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	cur = before = (struct slice){(const char *)p + 1, n - 1};
-	switch (p[0] % 11) {
+	switch (p[0] % 12) {
 	case 0:
 		r = parse_fetch_args(&cur, &arena, &args.fetch);
 		break;
@@ -103,6 +105,9 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 10:
 		(void)parse_url(cur, &arena, &args.url);
+		break;
+	case 11:
+		r = parse_select_args(&cur, &arena, &args.select);
 		break;
 	}
 	if (cur.p < before.p || cur.p + cur.n != before.p + before.n || (r != PARSE_OK && cur.p != before.p))

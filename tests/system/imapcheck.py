@@ -8,6 +8,7 @@ import ssl
 
 ATOM = rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+"
 DATE_TIME = rb"[ \d]\d-(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)-\d{4} \d\d:\d\d:\d\d [+-]\d{4}"
+MODSEQ = rb"[1-9]\d{0,18}"	# RFC 7162 7: 63 bits, never 0
 SYSTEM = {b"\\Answered", b"\\Flagged", b"\\Deleted", b"\\Seen", b"\\Draft"}
 LIST_FLAGS = {b"\\Noselect", b"\\NonExistent", b"\\HasChildren", b"\\HasNoChildren", b"\\Noinferiors", b"\\Marked",
               b"\\Unmarked", b"\\Subscribed", b"\\Remote", b"\\Drafts", b"\\Sent", b"\\Trash", b"\\Junk", b"\\Archive"}
@@ -222,7 +223,7 @@ class Text:
 
     def fetch_item(self, out):
         start = self.at
-        name = self.re(rb"BODYSTRUCTURE|BODY(?=\[)|BODY|ENVELOPE|FLAGS|INTERNALDATE|RFC822(?:\.(?:SIZE|HEADER|TEXT))?|UID|"
+        name = self.re(rb"BODYSTRUCTURE|BODY(?=\[)|BODY|ENVELOPE|FLAGS|INTERNALDATE|RFC822(?:\.(?:SIZE|HEADER|TEXT))?|UID|MODSEQ|"
                        rb"BINARY(?:\.SIZE)?(?=\[)|EMAILID|THREADID|SAVEDATE|PREVIEW", "msg-att")
         if name in (b"BODY", b"BINARY", b"BINARY.SIZE") and self.raw[self.at:self.at + 1] == b"[":
             self.section()
@@ -235,6 +236,8 @@ class Text:
             assert len(set(out[name])) == len(out[name]), out[name]
         elif name == b"UID":
             out[name] = self.number(1)
+        elif name == b"MODSEQ":
+            out[name] = int(self.re(rb"\(" + MODSEQ + rb"\)", "permsg-modsequence")[1:-1])
         elif name == b"RFC822.SIZE":
             out[name] = self.number()
         elif name.startswith(b"BINARY["):
@@ -263,6 +266,7 @@ def code_check(code):
         b"NONEXISTENT": rb"", b"ALREADYEXISTS": rb"", b"CANNOT": rb"", b"LIMIT": rb"", b"UNAVAILABLE": rb"",
         b"AUTHENTICATIONFAILED": rb"", b"PRIVACYREQUIRED": rb"", b"USEATTR": rb"", b"INUSE": rb"",
         b"MAILBOXID": rb" \([A-Za-z][\w-]{0,254}\)", b"BADURL": rb" \"[^\"\\]*\"", b"UNKNOWN-CTE": rb"", b"EXPUNGEISSUED": rb"",
+        b"HIGHESTMODSEQ": rb" " + MODSEQ, b"MODIFIED": rb" [1-9][\d:,]*",
     }
     name = code.split(b" ")[0]
     assert name in known and re.fullmatch(known[name], code[len(name):]), code
@@ -363,7 +367,7 @@ class Client:
             t.end()
             self.on_number(kind, n)
             return (kind, n)
-        kind = t.re(rb"CAPABILITY|ENABLED|FLAGS|SEARCH|STATUS|LIST|LSUB|NAMESPACE|ID", "response")
+        kind = t.re(rb"CAPABILITY|ENABLED|FLAGS|SEARCH|STATUS|LIST|LSUB|NAMESPACE|ID|VANISHED", "response")
         if kind in (b"CAPABILITY", b"ENABLED"):
             out = re.findall(rb" (" + ATOM + rb")", t.raw[t.at:])
             t.re(rb"( " + ATOM + rb")*", "capabilities")
@@ -374,8 +378,14 @@ class Client:
             self.keywords = set(out)
             assert SYSTEM <= self.keywords
         elif kind == b"SEARCH":
-            t.re(rb"( [1-9]\d*)*", "numbers")
-            out = [int(x) for x in t.raw[6:].split()]
+            out = [int(x) for x in t.re(rb"( [1-9]\d*)*", "numbers").split()]
+            if out:
+                t.re(rb"( \(MODSEQ " + MODSEQ + rb"\))?", "search-sort-mod-seq")
+        elif kind == b"VANISHED":
+            earlier = t.has(b" (EARLIER)")
+            out = uid_set(t.re(rb" [1-9][\d:,]*", "known-uids")[1:])
+            if not earlier:
+                self.on_vanished(out)
         elif kind == b"STATUS":
             t.eat(b" ")
             name = t.astring()
@@ -411,6 +421,16 @@ class Client:
             assert self.running not in ("FETCH", "STORE", "SEARCH", ""), f"EXPUNGE while {self.running or 'nothing'} runs"
             assert 1 <= n <= len(self.msgs), f"EXPUNGE {n} of {len(self.msgs)}"
             self.gone.append(self.msgs.pop(n - 1)["uid"])
+
+    def on_vanished(self, uids):
+        if self.msgs is None:
+            return
+        assert self.running not in ("FETCH", "STORE", "SEARCH", ""), f"VANISHED while {self.running or 'nothing'} runs"
+        before = len(self.msgs)
+        assert None not in {m["uid"] for m in self.msgs}, "VANISHED to a client that does not know the UIDs"
+        self.msgs = [m for m in self.msgs if m["uid"] not in set(uids)]
+        assert before - len(self.msgs) == len(uids), "RFC 7162 3.2.10.2: only what the client counts"
+        self.gone += uids
 
     def on_fetch(self, n, out):
         assert self.msgs is not None and 1 <= n <= len(self.msgs), f"FETCH of {n}, there are {self.msgs and len(self.msgs)}"

@@ -359,7 +359,9 @@ find_next(struct spool *s, const struct tail *t)
 {
 	struct numbers n = {t->epoch, s->next_uid, s->next_modseq};
 	int64_t highest = segment_highest(s->dir_fd);
+	struct record fence = {.type = RECORD_FENCE, .date_ms = now_ms()};
 	struct checkpoint_mark mark;
+	enum store_result r;
 
 	if (highest < 0)
 		return fail(s, "open");
@@ -374,7 +376,14 @@ find_next(struct spool *s, const struct tail *t)
 	LOG("warn.store.missing", log_str("user", s->user), log_u64("segment", t->next), log_str("why", "the last one is not there"));
 	if (segment_prepare(s->dir_fd, slice_of(s->user), t->next + 1, &n) != 0)
 		return new_failed(s, "prepare");
-	return enter_next(s, t->next + 1, &n);
+	if ((r = enter_next(s, t->next + 1, &n)) != STORE_OK || t->epoch < s->host->epoch)
+		return r;
+	/* So that who asks what changed since a modseq in between is told that it is not known any more. */
+	s->at = s->head.bytes;
+	s->allocated = 0;
+	s->next_uid = n.next_uid;
+	s->next_modseq = n.next_modseq;
+	return spool_append(s, &fence, 1, NULL);
 }
 
 /* With the lock held: the state of the log's end. */

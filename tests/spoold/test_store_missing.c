@@ -285,12 +285,18 @@ segments(struct fixture *f, unsigned char *id, uint32_t n)
 static void
 lost_last(bool is_open, bool with_checkpoint, bool in_new_epoch)
 {
+	static struct msg_info msgs[STORE_BATCH_MSGS];
 	uint32_t live, last, highest, all, before;
+	uint64_t known;
+	struct view v;
+	size_t n;
 	struct fixture f;
 	unsigned char id[16];
 	struct store *s = segments(&f, id, 3);
 
 	all = readable(s, id, &live, &highest);
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	known = v.modseq;
 	if (with_checkpoint)
 		assert_int_equal(store_checkpoint(s, NULL, true), STORE_OK);
 	if (!is_open) {
@@ -318,6 +324,10 @@ lost_last(bool is_open, bool with_checkpoint, bool in_new_epoch)
 	s = fx_reopen(&f, s, true);
 	assert_int_equal(readable(s, id, &live, &last), before + 1);
 	assert_int_equal(live, before + 1);
+	/* What a client saw in it is forgotten: it is told of all there is. */
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	assert_int_equal(view_changed(s, &v, known, 1, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n), STORE_OK);
+	assert_int_equal(n, live);
 	store_close(s);
 	store_drop_cached();
 	move_file(&f, "log.000003", "kept", true);

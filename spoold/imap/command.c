@@ -29,16 +29,19 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " CHILDREN"
     " CREATE-SPECIAL-USE"
     " ENABLE"
+    " ESEARCH"
     " ID"
     " IDLE"
     " LIST-EXTENDED"
     " LIST-STATUS"
     " MOVE"
     " NAMESPACE"
+    " SEARCHRES"
     " SPECIAL-USE"
     " STATUS=SIZE"
     " UIDPLUS"
-    " UNSELECT";
+    " UNSELECT"
+    " WITHIN";
 
 static void
 capability_run(struct imap *im, struct slice args)

@@ -1,21 +1,26 @@
 /*
  * SEARCH: prepares the tree (sets into UIDs, keywords into bits, texts folded) and looks at each
- * message of the view once, in batches; its header and body are read only when a key is reached that
- * needs them. Called from the command table. RFC 3501 6.4.4.
+ * message of the view, or of a set that the search names, once, in batches; its header and body are read only
+ * when a key is reached that needs them. Called from the command table, and by sort.c and thread.c. Says
+ * nothing before the search is done. RFC 3501 6.4.4, RFC 5032.
  */
 #include "imap/search.h"
 
 #include "imap/content.h"
-#include "imap/search_parse.h"
+#include "imap/esearch.h"
+#include "imap/saved.h"
 #include "imap/set.h"
 #include "imap/untagged.h"
+#include "log.h"
 
 #define DAY_MS	(24LL * 60 * 60 * 1000)
 
 struct search {
 	struct imap	*im;
 	struct content body;
+	struct msg_info	*msgs;		/* a batch */
 	const char	*charset;
+	int64_t		 now_s;
 	size_t		 nunread;	/* messages a key of which could not be looked at */
 };
 
@@ -87,6 +92,12 @@ static int64_t
 day_of_ms(int64_t ms)
 {
 	return ms >= 0 ? ms / DAY_MS : (ms - (DAY_MS - 1)) / DAY_MS;
+}
+
+static int64_t
+second_of_ms(int64_t ms)
+{
+	return ms >= 0 ? ms / 1000 : (ms - 999) / 1000;
 }
 
 /* The header, or false: it cannot be read, the message is counted and matches nothing. */
@@ -191,6 +202,11 @@ key_matches(struct search *s, const struct search_key *key, const struct msg_inf
 		return day_of_ms(m->date_ms) == key->day;
 	case SEARCH_SINCE:
 		return day_of_ms(m->date_ms) >= key->day;
+	/* Both hold at the very second (RFC 5032 2). */
+	case SEARCH_OLDER:
+		return second_of_ms(m->date_ms) <= s->now_s - (int64_t)key->number;
+	case SEARCH_YOUNGER:
+		return second_of_ms(m->date_ms) >= s->now_s - (int64_t)key->number;
 	case SEARCH_SENTBEFORE:
 	case SEARCH_SENTON:
 	case SEARCH_SENTSINCE:
@@ -204,73 +220,125 @@ key_matches(struct search *s, const struct search_key *key, const struct msg_inf
 	return false;
 }
 
-/* ---- the command ---- */
+/* ---- the mailbox ---- */
 
+/* The messages of one range of UIDs. STORE_LIMIT too where what was found does not fit. */
 static enum store_result
-view_search(struct search *s, const struct search_key *root)
+range_search(struct search *s, const struct search_key *root, struct uid_range range, struct found *out)
 {
 	struct imap	*im = s->im;
-	struct msg_info	*msgs = ARENA_NEW(imap_arena(im), struct msg_info, STORE_BATCH_MSGS);
-	uint32_t	 lo = 1;
+	uint32_t	 lo = range.lo;
 	size_t		 n;
 
-	if (msgs == NULL)
-		return STORE_LIMIT;
 	do {
 		enum store_result	r;
 
-		r = view_range(im->store, &im->view, lo, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n);
-		if (r != STORE_OK)
+		if ((r = view_range(im->store, &im->view, lo, range.hi, s->msgs, STORE_BATCH_MSGS, &n)) != STORE_OK)
 			return r;
-		for (size_t i = 0; i < n; i++) {
-			if (msgs[i].is_expunged)
+		for (size_t i = 0; i < n && out->n < out->most; i++) {
+			const struct msg_info	*m = &s->msgs[i];
+
+			if (m->is_expunged)
 				continue;
-			content_begin(&s->body, &msgs[i]);
-			if (key_matches(s, root, &msgs[i]))
-				session_putf(im->s, " %u", im->is_uid ? msgs[i].uid : msgs[i].seq);
+			content_begin(&s->body, m);
+			if (key_matches(s, root, m) && !found_add(out, imap_arena(im), m))
+				return STORE_LIMIT;
 		}
 		if (n > 0)
-			lo = msgs[n - 1].uid + 1;
-	} while (n == STORE_BATCH_MSGS && lo != 0 && !im->s->is_dead);
+			lo = s->msgs[n - 1].uid + 1;
+	} while (n == STORE_BATCH_MSGS && lo != 0 && lo <= range.hi && out->n < out->most && !im->s->is_dead);
 	return STORE_OK;
 }
 
-static void
-search_go(struct search *s, const struct search_args *args)
+/* Where the search names a set, only that is looked at. */
+static enum store_result
+view_search(struct search *s, const struct search_key *root, struct found *out)
 {
-	struct imap		*im = s->im;
+	struct uid_range	 all = {1, UINT32_MAX};
+	struct uid_set		 set = {&all, 1};
+	enum store_result	 r = STORE_OK;
+
+	if ((s->msgs = ARENA_NEW(imap_arena(s->im), struct msg_info, STORE_BATCH_MSGS)) == NULL)
+		return STORE_LIMIT;
+	for (const struct search_key *a = root->a; a != NULL; a = a->next) {
+		if (a->op == SEARCH_SEQ || a->op == SEARCH_UID) {
+			set = a->uids;
+			break;
+		}
+	}
+	for (size_t i = 0; i < set.n && r == STORE_OK && out->n < out->most && !s->im->s->is_dead; i++)
+		r = range_search(s, root, set.r[i], out);
+	return r;
+}
+
+bool
+search_find(struct imap *im, const struct search_args *args, struct found *out, size_t *nunread_out)
+{
+	struct search		*s = ARENA_NEW(imap_arena(im), struct search, 1);
+	const char		*charset = "UTF-8";
 	enum store_result	 r;
 
+	if (s == NULL) {
+		imap_no_store(im, STORE_LIMIT, "NONEXISTENT");
+		return false;
+	}
+	if (args->charset.p != NULL && ((charset = arena_copy(imap_arena(im), args->charset)) == NULL ||
+	    strlen(charset) != args->charset.n || !mime_charset_is_known(charset))) {
+		imap_no(im, "[BADCHARSET (UTF-8 US-ASCII)] That charset is not known");
+		return false;
+	}
+	*s = (struct search){.im = im, .charset = charset, .now_s = now_ms() / 1000};
 	if (!key_prepare(s, args->root))
-		return;
-	session_puts(im->s, "* SEARCH");
-	r = view_search(s, args->root);
-	session_puts(im->s, "\r\n");
+		return false;
+	s->body = content_make(im->store);
+	r = view_search(s, args->root, out);
+	content_free(&s->body);
+	*nunread_out = s->nunread;
 	if (r != STORE_OK)
 		imap_no_store(im, r, "NONEXISTENT");
-	else if (s->nunread > 0)
-		imap_ok(im, "SEARCH completed, but some messages could not be read");
-	else
-		imap_ok(im, "%sSEARCH completed", im->is_uid ? "UID " : "");
+	return r == STORE_OK;
+}
+
+/* ---- the command ---- */
+
+static void
+plain_tell(struct imap *im, const struct found *found)
+{
+	session_puts(im->s, "* SEARCH");
+	for (size_t i = 0; i < found->n; i++)
+		session_putf(im->s, " %u", found_number(&found->msgs[i], im->is_uid));
+	session_puts(im->s, "\r\n");
 }
 
 void
 search_run(struct imap *im, struct slice args)
 {
-	struct search_args	 parsed;
-	struct search		*s = ARENA_NEW(imap_arena(im), struct search, 1);
-	const char		*charset = "UTF-8";
+	struct search_args	parsed;
+	struct found		found;
+	size_t			nunread;
+	bool			does_save;
 
-	if (s == NULL || parse_search_args(&args, imap_arena(im), &parsed) != PARSE_OK) {
-		imap_bad(im, "SEARCH [CHARSET charset] keys: not understood");
+	if (parse_search_args(&args, imap_arena(im), &parsed) != PARSE_OK) {
+		imap_bad(im, "SEARCH [RETURN (options)] [CHARSET charset] keys: not understood");
 		return;
 	}
-	if (parsed.charset.p != NULL && ((charset = arena_copy(imap_arena(im), parsed.charset)) == NULL ||
-	    strlen(charset) != parsed.charset.n || !mime_charset_is_known(charset))) {
-		imap_no(im, "[BADCHARSET (UTF-8 US-ASCII)] That charset is not known");
+	does_save = (parsed.ret.items & RETURN_SAVE) != 0;
+	found = found_make(search_return_most(&parsed.ret));
+	if (!search_find(im, &parsed, &found, &nunread)) {
+		if (does_save)	/* RFC 5182 2.1: NO empties it */
+			saved_clear(im);
 		return;
 	}
-	*s = (struct search){.im = im, .body = content_make(im->store), .charset = charset};
-	search_go(s, &parsed);
-	content_free(&s->body);
+	if (does_save && !esearch_save(im, &parsed.ret, &found)) {
+		imap_no(im, "[NOTSAVED] The result has too many pieces to be saved");
+		return;
+	}
+	if (parsed.ret.is_extended)
+		esearch_tell(im, &parsed.ret, &found);
+	else
+		plain_tell(im, &found);
+	if (nunread > 0)
+		imap_ok(im, "SEARCH completed, but some messages could not be read");
+	else
+		imap_ok(im, "%sSEARCH completed", im->is_uid ? "UID " : "");
 }

@@ -11,7 +11,7 @@ struct searching {
 	size_t		 nkeys;
 };
 
-enum argument { ARG_NONE, ARG_DATE, ARG_NUMBER, ARG_ASTRING, ARG_HEADER, ARG_ATOM, ARG_SET };
+enum argument { ARG_NONE, ARG_DATE, ARG_NUMBER, ARG_NZ_NUMBER, ARG_ASTRING, ARG_HEADER, ARG_ATOM, ARG_SET };
 
 static const struct {
 	const char	*name;
@@ -35,6 +35,7 @@ static const struct {
 	{"KEYWORD", SEARCH_KEYWORD, ARG_ATOM, false, 0, NULL},
 	{"LARGER", SEARCH_LARGER, ARG_NUMBER, false, 0, NULL},
 	{"OLD", SEARCH_RECENT, ARG_NONE, true, 0, NULL},
+	{"OLDER", SEARCH_OLDER, ARG_NZ_NUMBER, false, 0, NULL},
 	{"ON", SEARCH_ON, ARG_DATE, false, 0, NULL},
 	{"RECENT", SEARCH_RECENT, ARG_NONE, false, 0, NULL},
 	{"SEEN", SEARCH_FLAG, ARG_NONE, false, MSG_SEEN, NULL},
@@ -53,6 +54,7 @@ static const struct {
 	{"UNFLAGGED", SEARCH_FLAG, ARG_NONE, true, MSG_FLAGGED, NULL},
 	{"UNKEYWORD", SEARCH_KEYWORD, ARG_ATOM, true, 0, NULL},
 	{"UNSEEN", SEARCH_FLAG, ARG_NONE, true, MSG_SEEN, NULL},
+	{"YOUNGER", SEARCH_YOUNGER, ARG_NZ_NUMBER, false, 0, NULL},
 };
 
 static enum parse	parse_search_key(struct searching *, size_t depth, struct search_key **out);
@@ -144,6 +146,8 @@ parse_argument(struct searching *p, enum argument argument, struct search_key *k
 		return parse_date(&p->cur, &key->day);
 	case ARG_NUMBER:
 		return parse_number(&p->cur, &key->number);
+	case ARG_NZ_NUMBER:
+		return parse_nz_number(&p->cur, &key->number);
 	case ARG_ASTRING:
 		return parse_astring(&p->cur, p->arena, &key->text);
 	case ARG_HEADER:
@@ -270,7 +274,7 @@ parse_search_args(struct slice *cur, struct arena *arena, struct search_args *ou
 	struct searching	p = {.cur = *cur, .arena = arena};
 
 	*out = (struct search_args){.charset = {NULL, 0}};
-	if (parse_sp(&p.cur) != PARSE_OK)
+	if (parse_sp(&p.cur) != PARSE_OK || parse_search_return(&p.cur, &out->ret) != PARSE_OK)
 		return PARSE_BAD;
 	if (parse_word(&p.cur, "CHARSET") == PARSE_OK) {
 		if (parse_sp(&p.cur) != PARSE_OK || parse_astring(&p.cur, arena, &out->charset) != PARSE_OK ||

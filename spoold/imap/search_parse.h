@@ -5,6 +5,7 @@
 #define TS_IMAP_SEARCH_PARSE_H
 
 #include "imap/parse.h"
+#include "imap/search_return.h"
 #include "store/store.h"
 
 #define IMAP_SEARCH_DEPTH_MAX	50	/* NOT, OR and parentheses inside each other: the evaluator recurses */
@@ -23,6 +24,7 @@ enum search_op {
 	SEARCH_SENTBEFORE, SEARCH_SENTON, SEARCH_SENTSINCE,
 	SEARCH_HEADER,		/* field, text */
 	SEARCH_BODY, SEARCH_TEXT,
+	SEARCH_OLDER, SEARCH_YOUNGER,	/* number: seconds (RFC 5032) */
 };
 
 struct search_key {
@@ -39,11 +41,12 @@ struct search_key {
 };
 
 struct search_args {
+	struct search_return	 ret;
 	struct slice		 charset;	/* p NULL: none was named */
 	struct search_key	*root;		/* SEARCH_AND, its list cheapest first */
 };
 
-/* [SP "CHARSET" SP astring] 1*(SP search-key), to the end. */
+/* SP ["RETURN" SP "(" ... ")" SP] ["CHARSET" SP astring SP] search-key *(SP search-key), to the end. RFC 4731 4 with RFC 4466 4. */
 enum parse	parse_search_args(struct slice *cur, struct arena *, struct search_args *out);
 
 #endif

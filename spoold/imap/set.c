@@ -1,10 +1,13 @@
 /*
  * Sequence sets into UIDs. Called by FETCH, STORE, COPY, MOVE, SEARCH and UID EXPUNGE. Looks ranks
- * up, never scans the mailbox. RFC 3501 section 9 (seq-number, seq-range).
+ * up, never scans the mailbox. RFC 3501 section 9 (seq-number, seq-range),
+ * RFC 5182 ("$").
  */
 #include "imap/set.h"
 
 #include <stdlib.h>
+
+#include "imap/saved.h"
 
 static int
 range_compare(const void *a, const void *b)
@@ -93,8 +96,10 @@ set_resolve(struct imap *im, const struct seq_set *in, bool is_uid, struct uid_s
 	enum store_result	r;
 	uint32_t		last;
 
-	*out = (struct uid_set){ARENA_NEW(imap_arena(im), struct uid_range, in->n), 0};
 	*is_beyond_out = false;
+	if (in->is_saved)
+		return saved_get(im, out);
+	*out = (struct uid_set){ARENA_NEW(imap_arena(im), struct uid_range, in->n), 0};
 	if (out->r == NULL)
 		return STORE_LIMIT;
 	if (is_uid) {

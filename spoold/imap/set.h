@@ -10,7 +10,8 @@
 
 /*
  * UID sets: "*" is the last UID of the view, numbers that name nothing are ignored. Sequence numbers:
- * one beyond the view (or "*" of an empty mailbox) sets *is_beyond_out, and is left out of the set.
+ * one beyond the view (or "*" of an empty mailbox) sets *is_beyond_out, and is left out of the set. "$" is
+ * what was saved, also where that is nothing.
  * The set is in the command's arena; STORE_LIMIT when that is full.
  */
 enum store_result	set_resolve(struct imap *, const struct seq_set *, bool is_uid, struct uid_set *out,

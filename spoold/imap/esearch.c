@@ -1,0 +1,75 @@
+/*
+ * Tells what an extended search found, and saves it. Called by search.c and sort.c, which have said
+ * nothing yet. Never looks at a message. RFC 4731 3.1, RFC 5182 2.4, RFC 9394 3.
+ */
+#include "imap/esearch.h"
+
+#include "imap/saved.h"
+
+static void
+partial_tell(struct imap *im, const struct partial_range *r, const struct found *f)
+{
+	const char	*sign = r->is_last ? "-" : "";
+	size_t		 from, to;
+
+	session_putf(im->s, " PARTIAL (%s%u:%s%u ", sign, r->lo, sign, r->hi);
+	partial_range_cut(r, f->n, &from, &to);
+	if (from == to)
+		session_puts(im->s, "NIL");
+	else
+		found_set_put(im->s, f, from, to, im->is_uid);
+	session_puts(im->s, ")");
+}
+
+void
+esearch_tell(struct imap *im, const struct search_return *ret, const struct found *f)
+{
+	if (ret->items == RETURN_SAVE)
+		return;
+	session_putf(im->s, "* ESEARCH (TAG \"%s\")%s", im->tag, im->is_uid ? " UID" : "");
+	if ((ret->items & RETURN_MIN) != 0 && f->n > 0)
+		session_putf(im->s, " MIN %u", found_number(&f->msgs[0], im->is_uid));
+	if ((ret->items & RETURN_MAX) != 0 && f->n > 0)
+		session_putf(im->s, " MAX %u", found_number(&f->msgs[f->n - 1], im->is_uid));
+	if ((ret->items & RETURN_COUNT) != 0)
+		session_putf(im->s, " COUNT %zu", f->n);
+	if ((ret->items & RETURN_PARTIAL) != 0)
+		partial_tell(im, &ret->partial, f);
+	if ((ret->items & RETURN_ALL) != 0 && f->n > 0) {
+		session_puts(im->s, " ALL ");
+		found_set_put(im->s, f, 0, f->n, im->is_uid);
+	}
+	session_puts(im->s, "\r\n");
+}
+
+/* Adds results from..to (not included) that are not there yet; they come in ascending order. */
+static void
+part_add(struct found *part, const struct found *f, size_t from, size_t to)
+{
+	for (; from < to; from++)
+		if (part->n == 0 || part->msgs[part->n - 1].seq < f->msgs[from].seq)
+			part->msgs[part->n++] = f->msgs[from];
+}
+
+bool
+esearch_save(struct imap *im, const struct search_return *ret, const struct found *f)
+{
+	struct found	part = found_make(SIZE_MAX);
+	size_t		from, to;
+
+	if ((ret->items & (RETURN_ALL | RETURN_COUNT)) != 0 || ret->items == RETURN_SAVE || f->n == 0)
+		return saved_set(im, f);
+	if ((part.msgs = ARENA_NEW(imap_arena(im), struct found_msg, f->n)) == NULL) {
+		saved_clear(im);
+		return false;
+	}
+	if ((ret->items & RETURN_MIN) != 0)
+		part_add(&part, f, 0, 1);
+	if ((ret->items & RETURN_PARTIAL) != 0) {
+		partial_range_cut(&ret->partial, f->n, &from, &to);
+		part_add(&part, f, from, to);
+	}
+	if ((ret->items & RETURN_MAX) != 0)
+		part_add(&part, f, f->n - 1, f->n);
+	return saved_set(im, &part);
+}

@@ -322,7 +322,12 @@ fetch_run(struct imap *im, struct slice args)
 	}
 	if (im->is_uid)
 		uid_add(parsed);
-	if (!set_of_command(im, &parsed->set, &set))
+	if (parsed->modifiers.is_partial && !im->is_uid) {
+		imap_bad(im, "PARTIAL is of UID FETCH");
+		return;
+	}
+	if (!set_of_command(im, &parsed->set, &set) ||
+	    (parsed->modifiers.is_partial && !set_cut(im, &set, &parsed->modifiers.partial)))
 		return;
 	*f = (struct fetch){.im = im, .args = parsed, .body = content_make(im->store),
 	    .text = buf_make(FETCH_TEXT_MAX_BYTES), .made = buf_make(FETCH_TEXT_MAX_BYTES), .failed = STORE_OK};

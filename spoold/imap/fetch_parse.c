@@ -182,6 +182,32 @@ parse_macro(struct slice *cur, struct fetch_args *out)
 	return false;
 }
 
+/* fetch-modifier =/ "PARTIAL" SP partial-range; each once. RFC 9394 4 */
+static enum parse
+parse_fetch_modifier(struct slice *cur, struct fetch_modifiers *out)
+{
+	if (out->is_partial || parse_word(cur, "PARTIAL") != PARSE_OK || parse_sp(cur) != PARSE_OK)
+		return PARSE_BAD;
+	out->is_partial = true;
+	return parse_partial_range(cur, &out->partial);
+}
+
+/* [SP "(" fetch-modifier *(SP fetch-modifier) ")"]; RFC 4466 2.4 and 3 */
+static enum parse
+parse_fetch_modifiers(struct slice *cur, struct fetch_modifiers *out)
+{
+	*out = (struct fetch_modifiers){0};
+	if (cur->n == 0)
+		return PARSE_OK;
+	if (parse_sp(cur) != PARSE_OK || parse_byte(cur, '(') != PARSE_OK)
+		return PARSE_BAD;
+	do {
+		if (parse_fetch_modifier(cur, out) != PARSE_OK)
+			return PARSE_BAD;
+	} while (parse_sp(cur) == PARSE_OK);
+	return parse_byte(cur, ')');
+}
+
 enum parse
 parse_fetch_args(struct slice *cur, struct arena *arena, struct fetch_args *out)
 {
@@ -199,7 +225,7 @@ parse_fetch_args(struct slice *cur, struct arena *arena, struct fetch_args *out)
 			return PARSE_BAD;
 		out->nitems = 1;
 	}
-	if (parse_end(&s) != PARSE_OK)
+	if (parse_fetch_modifiers(&s, &out->modifiers) != PARSE_OK || parse_end(&s) != PARSE_OK)
 		return PARSE_BAD;
 	*cur = s;
 	return PARSE_OK;

@@ -7,6 +7,7 @@
 
 #include "imap/imap.h"
 #include "imap/parse.h"
+#include "imap/search_return.h"
 
 /*
  * UID sets: "*" is the last UID of the view, numbers that name nothing are ignored. Sequence numbers:
@@ -19,5 +20,7 @@ enum store_result	set_resolve(struct imap *, const struct seq_set *, bool is_uid
 bool			set_has(const struct uid_set *, uint32_t uid);
 /* The set of a command: answers NO or BAD itself and returns false where it cannot be had. */
 bool			set_of_command(struct imap *, const struct seq_set *, struct uid_set *out);
+/* Leaves of the set's messages those that the range names (RFC 9394 3.3). Answers NO itself as above. */
+bool			set_cut(struct imap *, struct uid_set *, const struct partial_range *);
 
 #endif

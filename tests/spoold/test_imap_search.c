@@ -155,6 +155,32 @@ test_partial(void **state)
 	client_close(&c);
 }
 
+/* UID FETCH's modifier (RFC 9394 3.3): counted are the messages of the set, not its numbers. */
+static void
+test_partial_fetch(void **state)
+{
+	static const struct step	steps[] = {
+		{"10 UID FETCH 2:6 (UID) (PARTIAL -1:-3)\r\n", "* 3 FETCH (UID 3)\r\n* 4 FETCH (UID 5)\r\n* 5 FETCH (UID 6)\r\n10 OK ~\r\n"},
+		{"11 UID FETCH 2:6 UID (PARTIAL 1:2)\r\n", "* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\n11 OK ~\r\n"},
+		{"a UID FETCH 1:* (FLAGS) (partial 4:3)\r\n", "* 3 FETCH (UID 3 FLAGS ~)\r\n* 4 FETCH (UID 5 FLAGS ~)\r\na OK ~\r\n"},
+		{"a UID FETCH 9,1,4,8,5 UID (PARTIAL 2:9)\r\n", "* 4 FETCH (UID 5)\r\n* 6 FETCH (UID 9)\r\na OK ~\r\n"},
+		{"a UID FETCH 1:2,5:8 UID (PARTIAL -2:-3)\r\n", "* 2 FETCH (UID 2)\r\n* 4 FETCH (UID 5)\r\na OK ~\r\n"},
+		{"a UID FETCH 1:* UID (PARTIAL 7:9)\r\n", "a OK ~\r\n"}, {"a UID FETCH 4,7:8 UID (PARTIAL 1:1)\r\n", "a OK ~\r\n"},
+		{"a SEARCH RETURN (SAVE) FLAGGED\r\nb UID FETCH $ UID (PARTIAL -2:-2)\r\n", "a OK ~\r\n* 4 FETCH (UID 5)\r\nb OK ~\r\n"},
+		{"a FETCH 1:* UID (PARTIAL 1:1)\r\n", "a BAD ~\r\n"}, {"a UID FETCH 1:* UID (PARTIAL 1:1 PARTIAL 1:1)\r\n", "a BAD ~\r\n"},
+		{"a UID FETCH 1:* UID ()\r\n", "a BAD ~\r\n"}, {"a UID FETCH 1:* UID (PARTIAL 0:1)\r\n", "a BAD ~\r\n"},
+		{"a UID FETCH 1:* UID (FOO)\r\n", "a BAD ~\r\n"}, {"a UID FETCH 1:* UID (PARTIAL 1:1\r\n", "a BAD ~\r\n"},
+		{"a UID FETCH 1:* UID (PARTIAL 1:1) x\r\n", "a BAD ~\r\n"},
+	};
+	struct client			c;
+
+	(void)state;
+	assert_int_equal(client_begin(&c, "partialfetch"), 0);
+	gaps_make(&c);
+	STEPS(&c, steps);
+	client_close(&c);
+}
+
 /* What is saved follows expunges, by this session and another's, and every command takes it. */
 static void
 test_saved_expunge(void **state)
@@ -323,7 +349,7 @@ main(void)
 {
 	static const struct CMUnitTest	tests[] = {
 		cmocka_unit_test(test_return), cmocka_unit_test(test_saved), cmocka_unit_test(test_saved_options),
-		cmocka_unit_test(test_partial), cmocka_unit_test(test_saved_expunge), cmocka_unit_test(test_saved_untold),
+		cmocka_unit_test(test_partial), cmocka_unit_test(test_partial_fetch), cmocka_unit_test(test_saved_expunge), cmocka_unit_test(test_saved_untold),
 		cmocka_unit_test(test_saved_limit), cmocka_unit_test(test_saved_forged), cmocka_unit_test(test_within),
 	};
 

@@ -1,6 +1,6 @@
 /*
- * Folding and searching of text that comes in pieces (RFC 5051 in spirit: case folded, compatibility decomposed).
- * Called by word.c, charset.c and contains.c. State is a few bytes, whatever the text; a match may lie
+ * Folding and searching of text that comes in pieces, exactly as i;unicode-casemap prepares it (RFC 5051 2): titlecase by
+ * UnicodeData.txt, then compatibility decomposition. Called by word.c, charset.c, contains.c and collate.c. State is a few bytes, whatever the text; a match may lie
  * across any border of pieces. Linear: each byte is compared at most twice.
  */
 #include "mime/match.h"
@@ -8,6 +8,9 @@
 #include <utf8proc.h>
 
 #define REPLACEMENT	0xfffd		/* U+FFFD: never in a needle that was folded strictly */
+#define SHARP_S		0x00df	/* utf8proc makes it U+1E9E; UnicodeData.txt gives it no titlecase */
+#define FOLD_BLOCK	64		/* bytes changed in one go: a loop of known length becomes vector instructions */
+#define FOLD_PIECE	(8 * FOLD_BLOCK)
 #define DECOMPOSED_MAX	32		/* code points of one; U+FDFA has 18, the most */
 
 static void
@@ -55,7 +58,9 @@ fold_char(struct fold *f, int32_t c)
 	utf8proc_ssize_t n, i;
 	int boundary = 0;
 
-	n = utf8proc_decompose_char(c, to, DECOMPOSED_MAX, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD, &boundary);
+	if (c != SHARP_S)
+		c = utf8proc_totitle(c);
+	n = utf8proc_decompose_char(c, to, DECOMPOSED_MAX, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, &boundary);
 	if (n < 0 || n > DECOMPOSED_MAX) {
 		to[0] = c;
 		n = 1;
@@ -103,44 +108,70 @@ fold_long(struct fold *f, unsigned char b)
 	fold_char(f, c);
 }
 
-/* ASCII without a capital goes through in one piece; how much of s. */
+/* How many bytes at the start of s are ASCII; eight at a time. */
 static size_t
-fold_plain(struct fold *f, struct slice s)
+ascii_span(struct slice s)
 {
 	size_t n = 0;
+	uint64_t eight;
 
-	while (n < s.n && (unsigned char)s.p[n] < 0x80 && !(s.p[n] >= 'A' && s.p[n] <= 'Z'))
-		n++;
-	if (n > 0) {
-		marks_flush(f);
-		f->put(f, (struct slice){s.p, n});
+	while (n + sizeof(eight) <= s.n) {
+		memcpy(&eight, s.p + n, sizeof(eight));
+		if ((eight & 0x8080808080808080) != 0)
+			break;
+		n += sizeof(eight);
 	}
+	while (n < s.n && (unsigned char)s.p[n] < 0x80)
+		n++;
 	return n;
+}
+
+static char
+ascii_upper(char c)
+{
+	return (char)(c >= 'a' && c <= 'z' ? c ^ 0x20 : c);
+}
+
+/* ASCII goes through in pieces, its small letters made capitals. */
+static void
+fold_ascii(struct fold *f, struct slice s)
+{
+	char out[FOLD_PIECE];
+
+	marks_flush(f);
+	while (s.n > 0) {
+		size_t n = s.n < sizeof(out) ? s.n : sizeof(out), i = 0;
+
+		for (; i + FOLD_BLOCK <= n; i += FOLD_BLOCK)
+			for (size_t j = 0; j < FOLD_BLOCK; j++)
+				out[i + j] = ascii_upper(s.p[i + j]);
+		for (; i < n; i++)
+			out[i] = ascii_upper(s.p[i]);
+		f->put(f, (struct slice){out, n});
+		s = (struct slice){s.p + n, s.n - n};
+	}
 }
 
 void
 fold_feed(struct fold *f, struct slice s)
 {
-	size_t i = 0;
+	if (f->is_raw) {
+		f->put(f, s);
+		return;
+	}
+	while (s.n > 0) {
+		unsigned char b = (unsigned char)s.p[0];
+		size_t n = 1;
 
-	while (i < s.n) {
-		unsigned char b = (unsigned char)s.p[i];
-		bool goes_on = (b & 0xc0) == 0x80;
-
-		if (f->nheld > 0 && !goes_on)
+		if (f->nheld > 0 && (b & 0xc0) != 0x80)
 			fold_bad(f);
 		if (b >= 0x80) {
 			fold_long(f, b);
-			i++;
-		} else if (b >= 'A' && b <= 'Z') {
-			char lower = (char)(b | 0x20);
-
-			marks_flush(f);
-			f->put(f, (struct slice){&lower, 1});
-			i++;
 		} else {
-			i += fold_plain(f, (struct slice){s.p + i, s.n - i});
+			n = ascii_span(s);
+			fold_ascii(f, (struct slice){s.p, n});
 		}
+		s = (struct slice){s.p + n, s.n - n};
 	}
 }
 

@@ -7,8 +7,8 @@
 #define FOLD_MARKS_MAX	32	/* combining marks put in order at once (UAX 15 stream-safe text has 30) */
 
 /*
- * UTF-8 in pieces of any size -> folded UTF-8: case gone, decomposed (NFKD, as RFC 5051 compares). What is no UTF-8
- * becomes U+FFFD and sets is_bad.
+ * UTF-8 in pieces of any size -> folded UTF-8: titlecase, decomposed (RFC 5051 2). What is no UTF-8 becomes U+FFFD and
+ * sets is_bad. is_raw, set before the first piece: all goes through as it is.
  */
 struct fold {
 	void		(*put)(struct fold *, struct slice);	/* where folded bytes go */
@@ -17,6 +17,7 @@ struct fold {
 	int32_t		 marks[FOLD_MARKS_MAX];
 	unsigned	 nmarks;
 	bool		 is_bad;
+	bool		 is_raw;
 };
 void	fold_feed(struct fold *, struct slice);
 /* The text ends here. */

@@ -13,6 +13,7 @@
 #include "imap/parse.h"
 #include "imap/search.h"
 #include "imap/select.h"
+#include "imap/sort.h"
 #include "imap/status.h"
 #include "imap/store_cmd.h"
 #include "imap/untagged.h"
@@ -30,6 +31,8 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " CREATE-SPECIAL-USE"
     " ENABLE"
     " ESEARCH"
+    " ESORT"
+    " I18NLEVEL=1"
     " ID"
     " IDLE"
     " LIST-EXTENDED"
@@ -38,6 +41,8 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " NAMESPACE"
     " PARTIAL"
     " SEARCHRES"
+    " SORT"
+    " SORT=DISPLAY"
     " SPECIAL-USE"
     " STATUS=SIZE"
     " UIDPLUS"
@@ -185,6 +190,7 @@ static const struct command {
 	{"RENAME", 0, rename_run},
 	{"SEARCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, search_run},
 	{"SELECT", 0, select_run},
+	{"SORT", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, sort_run},
 	{"STARTTLS", 0, late_run},
 	{"STATUS", 0, status_run},
 	{"STORE", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, store_run},

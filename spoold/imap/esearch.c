@@ -4,6 +4,8 @@
  */
 #include "imap/esearch.h"
 
+#include <stdlib.h>
+
 #include "imap/saved.h"
 
 static void
@@ -42,34 +44,57 @@ esearch_tell(struct imap *im, const struct search_return *ret, const struct foun
 	session_puts(im->s, "\r\n");
 }
 
-/* Adds results from..to (not included) that are not there yet; they come in ascending order. */
+static int
+msgs_compare(const void *a, const void *b)
+{
+	const struct found_msg	*x = a, *y = b;
+
+	return (x->uid > y->uid) - (x->uid < y->uid);
+}
+
 static void
 part_add(struct found *part, const struct found *f, size_t from, size_t to)
 {
-	for (; from < to; from++)
-		if (part->n == 0 || part->msgs[part->n - 1].seq < f->msgs[from].seq)
-			part->msgs[part->n++] = f->msgs[from];
+	if (from < to)
+		memcpy(part->msgs + part->n, f->msgs + from, (to - from) * sizeof(*f->msgs));
+	part->n += to - from;
+}
+
+/* In the mailbox's order, each once. */
+static void
+part_order(struct found *part)
+{
+	size_t	n = 0;
+
+	qsort(part->msgs, part->n, sizeof(*part->msgs), msgs_compare);
+	for (size_t i = 0; i < part->n; i++)
+		if (n == 0 || part->msgs[n - 1].uid != part->msgs[i].uid)
+			part->msgs[n++] = part->msgs[i];
+	part->n = n;
 }
 
 bool
 esearch_save(struct imap *im, const struct search_return *ret, const struct found *f)
 {
 	struct found	part = found_make(SIZE_MAX);
+	bool		is_all = (ret->items & (RETURN_ALL | RETURN_COUNT)) != 0 || ret->items == RETURN_SAVE;
 	size_t		from, to;
 
-	if ((ret->items & (RETURN_ALL | RETURN_COUNT)) != 0 || ret->items == RETURN_SAVE || f->n == 0)
-		return saved_set(im, f);
-	if ((part.msgs = ARENA_NEW(imap_arena(im), struct found_msg, f->n)) == NULL) {
+	/* Two more: MIN and MAX may be told beside PARTIAL. */
+	if ((part.msgs = ARENA_NEW(imap_arena(im), struct found_msg, f->n + 2)) == NULL) {
 		saved_clear(im);
 		return false;
 	}
-	if ((ret->items & RETURN_MIN) != 0)
+	if (is_all)
+		part_add(&part, f, 0, f->n);
+	if (!is_all && f->n > 0 && (ret->items & RETURN_MIN) != 0)
 		part_add(&part, f, 0, 1);
-	if ((ret->items & RETURN_PARTIAL) != 0) {
+	if (!is_all && f->n > 0 && (ret->items & RETURN_MAX) != 0)
+		part_add(&part, f, f->n - 1, f->n);
+	if (!is_all && (ret->items & RETURN_PARTIAL) != 0) {
 		partial_range_cut(&ret->partial, f->n, &from, &to);
 		part_add(&part, f, from, to);
 	}
-	if ((ret->items & RETURN_MAX) != 0)
-		part_add(&part, f, f->n - 1, f->n);
+	part_order(&part);
 	return saved_set(im, &part);
 }

@@ -9,7 +9,7 @@
 
 /* "* ESEARCH (TAG "a1") UID COUNT 3 ALL 1:3"; nothing where only SAVE was asked for. */
 void	esearch_tell(struct imap *, const struct search_return *, const struct found *);
-/* What "$" stands for after a search in the mailbox's order (RFC 5182 2.4, RFC 9394 3.2). False: too much to be kept. */
+/* What "$" stands for after a search, in whatever order its results are (RFC 5182 2.4, RFC 9394 3.2). False: too much to be kept. */
 bool	esearch_save(struct imap *, const struct search_return *, const struct found *);
 
 #endif

@@ -286,3 +286,16 @@ parse_search_args(struct slice *cur, struct arena *arena, struct search_args *ou
 	*cur = p.cur;
 	return PARSE_OK;
 }
+
+enum parse
+parse_search_criteria(struct slice *cur, struct arena *arena, struct search_args *out)
+{
+	struct searching	p = {.cur = *cur, .arena = arena};
+
+	*out = (struct search_args){.charset = {NULL, 0}};
+	if (parse_astring(&p.cur, arena, &out->charset) != PARSE_OK || parse_sp(&p.cur) != PARSE_OK ||
+	    parse_key_list(&p, 0, &out->root) != PARSE_OK || parse_end(&p.cur) != PARSE_OK)
+		return PARSE_BAD;
+	*cur = p.cur;
+	return PARSE_OK;
+}

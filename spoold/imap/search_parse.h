@@ -48,5 +48,7 @@ struct search_args {
 
 /* SP ["RETURN" SP "(" ... ")" SP] ["CHARSET" SP astring SP] search-key *(SP search-key), to the end. RFC 4731 4 with RFC 4466 4. */
 enum parse	parse_search_args(struct slice *cur, struct arena *, struct search_args *out);
+/* search-criteria = charset SP search-key *(SP search-key), to the end; nothing to return. RFC 5256 5 */
+enum parse	parse_search_criteria(struct slice *cur, struct arena *, struct search_args *out);
 
 #endif

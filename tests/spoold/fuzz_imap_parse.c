@@ -6,10 +6,12 @@
 #include <stdlib.h>
 
 #include "imap/append.h"
+#include "imap/envelope.h"
 #include "imap/fetch_parse.h"
 #include "imap/list_parse.h"
 #include "imap/quote.h"
 #include "imap/search_parse.h"
+#include "imap/sort_parse.h"
 #include "imap/store_cmd.h"
 
 int	LLVMFuzzerTestOneInput(const uint8_t *, size_t);
@@ -19,6 +21,8 @@ static union {
 	struct search_args	search;
 	struct list_args	list;
 	struct store_args	store;
+	struct sort_args	sort;
+	struct envelope		envelope;
 } args;
 
 /* What goes out as a string comes back the same. */
@@ -48,7 +52,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	cur = before = (struct slice){(const char *)p + 1, n - 1};
-	switch (p[0] % 7) {
+	switch (p[0] % 9) {
 	case 0:
 		r = parse_fetch_args(&cur, &arena, &args.fetch);
 		break;
@@ -69,6 +73,12 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 6:
 		string_check(cur, &arena);
+		break;
+	case 7:
+		r = parse_sort_args(&cur, &arena, &args.sort);
+		break;
+	case 8:
+		r = parse_envelope(&cur, &arena, &args.envelope);
 		break;
 	}
 	if (cur.p < before.p || cur.p + cur.n != before.p + before.n || (r != PARSE_OK && cur.p != before.p))

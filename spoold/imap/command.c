@@ -16,6 +16,7 @@
 #include "imap/sort.h"
 #include "imap/status.h"
 #include "imap/store_cmd.h"
+#include "imap/thread.h"
 #include "imap/untagged.h"
 #include "log.h"
 
@@ -45,6 +46,8 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " SORT=DISPLAY"
     " SPECIAL-USE"
     " STATUS=SIZE"
+    " THREAD=ORDEREDSUBJECT"
+    " THREAD=REFERENCES"
     " UIDPLUS"
     " UNSELECT"
     " WITHIN";
@@ -195,6 +198,7 @@ static const struct command {
 	{"STATUS", 0, status_run},
 	{"STORE", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, store_run},
 	{"SUBSCRIBE", 0, subscribe_run},
+	{"THREAD", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, thread_run},
 	{"UNSELECT", CMD_SELECTED, unselect_run},
 	{"UNSUBSCRIBE", 0, unsubscribe_run},
 };

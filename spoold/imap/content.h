@@ -43,6 +43,8 @@ enum store_result	content_parts(struct content *, struct mime_part **out);
 /* ENVELOPE's, BODY's and BODYSTRUCTURE's list as sent. */
 enum store_result	content_envelope(struct content *, struct slice *out);
 enum store_result	content_structure(struct content *, bool extended, struct slice *out);
+/* What mime_references packs. */
+enum store_result	content_references(struct content *, struct slice *out);
 /* Reads n bytes at `at` of the message into p. */
 enum store_result	content_read(struct content *, uint64_t at, void *p, size_t n);
 

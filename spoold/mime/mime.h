@@ -84,6 +84,16 @@ struct slice	mime_collate(struct slice utf8, struct arena *);
  * when that is full. *is_reply_out: a reply or a forward it is, by what was taken off. Linear.
  */
 struct slice	mime_base_subject(struct slice text, struct arena *, bool *is_reply_out);
+/*
+ * The valid Message-IDs of a value, at most so many, in order: each packed as a pack_str, without quoting and brackets
+ * ("left@right"). How many, or -1 when out is full.
+ */
+int	mime_message_ids(struct slice value, size_t most, struct buf *out);
+/*
+ * What THREAD knows of a message (RFC 5256 3): packed its own Message-ID, empty when it has no valid one, and those it refers to:
+ * of References, or where that has none the first of In-Reply-To. 0, or -1 when out is full.
+ */
+int	mime_references(struct slice header, struct arena *, struct buf *out);
 /* Is the charset known? (SEARCH CHARSET: NO [BADCHARSET]) */
 bool	mime_charset_is_known(const char *charset);
 /*

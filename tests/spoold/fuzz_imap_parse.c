@@ -13,6 +13,8 @@
 #include "imap/search_parse.h"
 #include "imap/sort_parse.h"
 #include "imap/store_cmd.h"
+#include "imap/thread.h"
+#include "mime/mime.h"
 
 int	LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
@@ -23,6 +25,7 @@ static union {
 	struct store_args	store;
 	struct sort_args	sort;
 	struct envelope		envelope;
+	struct thread_args	thread;
 } args;
 
 /* What goes out as a string comes back the same. */
@@ -42,6 +45,23 @@ string_check(struct slice in, struct arena *arena)
 	buf_free(&b);
 }
 
+/* What SORT and THREAD make of texts is there, and a base subject is a piece of what it was made of and stays what it is. */
+static void
+texts_check(struct slice in, struct arena *arena)
+{
+	struct buf	ids = buf_make(1024 * 1024);
+	bool		is_reply;
+	struct slice	base, again;
+
+	base = mime_base_subject(mime_header_text(in, arena), arena, &is_reply);
+	if (base.p == NULL || mime_collate(in, arena).p == NULL || mime_message_ids(in, SIZE_MAX, &ids) == -1)
+		abort();
+	again = mime_base_subject(base, arena, &is_reply);
+	if (again.p == NULL || again.n > base.n || is_reply)
+		abort();
+	buf_free(&ids);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -52,7 +72,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	cur = before = (struct slice){(const char *)p + 1, n - 1};
-	switch (p[0] % 9) {
+	switch (p[0] % 11) {
 	case 0:
 		r = parse_fetch_args(&cur, &arena, &args.fetch);
 		break;
@@ -79,6 +99,12 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 8:
 		r = parse_envelope(&cur, &arena, &args.envelope);
+		break;
+	case 9:
+		r = parse_thread_args(&cur, &arena, &args.thread);
+		break;
+	case 10:
+		texts_check(cur, &arena);
 		break;
 	}
 	if (cur.p < before.p || cur.p + cur.n != before.p + before.n || (r != PARSE_OK && cur.p != before.p))

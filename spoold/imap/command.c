@@ -10,6 +10,7 @@
 #include "imap/idle.h"
 #include "imap/list.h"
 #include "imap/mailbox.h"
+#include "imap/multisearch.h"
 #include "imap/parse.h"
 #include "imap/search.h"
 #include "imap/select.h"
@@ -39,6 +40,7 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " LIST-EXTENDED"
     " LIST-STATUS"
     " MOVE"
+    " MULTISEARCH"
     " NAMESPACE"
     " PARTIAL"
     " SEARCHRES"
@@ -178,6 +180,7 @@ static const struct command {
 	{"CREATE", 0, create_run},
 	{"DELETE", 0, delete_run},
 	{"ENABLE", 0, enable_run},
+	{"ESEARCH", CMD_UID | CMD_SYNC, multisearch_run},
 	{"EXAMINE", 0, examine_run},
 	{"EXPUNGE", CMD_SELECTED | CMD_UID, expunge_run},
 	{"FETCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, fetch_run},

@@ -1,12 +1,15 @@
 /*
- * Tells what an extended search found, and saves it. Called by search.c and sort.c, which have said
- * nothing yet. Never looks at a message. RFC 4731 3.1, RFC 5182 2.4, RFC 9394 3.
+ * Tells what an extended search found, and saves it. Called by search.c, sort.c and multisearch.c, which have
+ * said nothing yet. Never looks at a message. RFC 4731 3.1, RFC 5182 2.4, RFC 9394 3, RFC 7377 2.1.
  */
 #include "imap/esearch.h"
 
 #include <stdlib.h>
 
+#include "imap/quote.h"
 #include "imap/saved.h"
+
+#define HEAD_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES + IMAP_TAG_MAX_BYTES + 64)	/* a name, and what is quoted of it */
 
 static void
 partial_tell(struct imap *im, const struct partial_range *r, const struct found *f)
@@ -23,12 +26,10 @@ partial_tell(struct imap *im, const struct partial_range *r, const struct found 
 	session_puts(im->s, ")");
 }
 
-void
-esearch_tell(struct imap *im, const struct search_return *ret, const struct found *f)
+/* The search-return-data, and the end of the line. */
+static void
+items_tell(struct imap *im, const struct search_return *ret, const struct found *f)
 {
-	if (ret->items == RETURN_SAVE)
-		return;
-	session_putf(im->s, "* ESEARCH (TAG \"%s\")%s", im->tag, im->is_uid ? " UID" : "");
 	if ((ret->items & RETURN_MIN) != 0 && f->n > 0)
 		session_putf(im->s, " MIN %u", found_number(&f->msgs[0], im->is_uid));
 	if ((ret->items & RETURN_MAX) != 0 && f->n > 0)
@@ -42,6 +43,31 @@ esearch_tell(struct imap *im, const struct search_return *ret, const struct foun
 		found_set_put(im->s, f, 0, f->n, im->is_uid);
 	}
 	session_puts(im->s, "\r\n");
+}
+
+void
+esearch_tell(struct imap *im, const struct search_return *ret, const struct found *f)
+{
+	if (ret->items == RETURN_SAVE)
+		return;
+	session_putf(im->s, "* ESEARCH (TAG \"%s\")%s", im->tag, im->is_uid ? " UID" : "");
+	items_tell(im, ret, f);
+}
+
+void
+esearch_tell_in(struct imap *im, const struct search_return *ret, const struct found *f, struct slice mailbox,
+    uint32_t uidvalidity)
+{
+	struct buf	b = buf_make(HEAD_MAX_BYTES);
+
+	if (ret->items == RETURN_SAVE)
+		return;
+	if (buf_addf(&b, "* ESEARCH (TAG \"%s\" MAILBOX ", im->tag) == 0 && quote_string(&b, mailbox) == 0 &&
+	    buf_addf(&b, " UIDVALIDITY %u) UID", uidvalidity) == 0) {
+		session_write(im->s, b.p, b.n);
+		items_tell(im, ret, f);
+	}
+	buf_free(&b);
 }
 
 static int

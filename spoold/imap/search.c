@@ -19,7 +19,7 @@ struct search {
 	struct imap	*im;
 	struct content body;
 	struct msg_info	*msgs;		/* a batch */
-	const char	*charset;
+	const struct view *view;	/* of the mailbox searched */
 	int64_t		 now_s;
 	size_t		 nunread;	/* messages a key of which could not be looked at */
 };
@@ -43,33 +43,27 @@ keyword_prepare(struct imap *im, struct search_key *key)
 
 /* False when the text is not in its charset. */
 static bool
-text_prepare(struct search *s, struct search_key *key)
+text_prepare(struct imap *im, struct search_key *key, const char *charset)
 {
-	key->text = mime_fold(key->text, s->charset, imap_arena(s->im));
+	key->text = mime_fold(key->text, charset, imap_arena(im));
 	return key->text.p != NULL;
 }
 
-/* Answers NO itself and returns false. */
+/* Once, whatever is searched. Answers NO itself and returns false. */
 static bool
-key_prepare(struct search *s, struct search_key *key)
+key_prepare(struct imap *im, struct search_key *key, const char *charset)
 {
 	enum store_result	r = STORE_OK;
-	bool			is_beyond;
 
 	switch (key->op) {
-	case SEARCH_SEQ:
-	case SEARCH_UID:
-		/* A number that names no message matches none: an empty answer says so. */
-		r = set_resolve(s->im, &key->seq, key->op == SEARCH_UID, &key->uids, &is_beyond);
-		break;
 	case SEARCH_KEYWORD:
-		r = keyword_prepare(s->im, key);
+		r = keyword_prepare(im, key);
 		break;
 	case SEARCH_HEADER:
 	case SEARCH_BODY:
 	case SEARCH_TEXT:
-		if (key->text.n > 0 && !text_prepare(s, key)) {
-			imap_no(s->im, "[BADCHARSET (UTF-8 US-ASCII)] The text is not in that charset");
+		if (key->text.n > 0 && !text_prepare(im, key, charset)) {
+			imap_no(im, "[BADCHARSET (UTF-8 US-ASCII)] The text is not in that charset");
 			return false;
 		}
 		break;
@@ -77,13 +71,40 @@ key_prepare(struct search *s, struct search_key *key)
 		break;
 	}
 	if (r != STORE_OK) {
-		imap_no_store(s->im, r, "NONEXISTENT");
+		imap_no_store(im, r, "NONEXISTENT");
 		return false;
 	}
 	for (struct search_key *a = key->a; a != NULL; a = a->next)
-		if (!key_prepare(s, a))
+		if (!key_prepare(im, a, charset))
 			return false;
 	return true;
+}
+
+bool
+search_prepare(struct imap *im, const struct search_args *args)
+{
+	const char	*charset = "UTF-8";
+
+	if (args->charset.p != NULL && ((charset = arena_copy(imap_arena(im), args->charset)) == NULL ||
+	    strlen(charset) != args->charset.n || !mime_charset_is_known(charset))) {
+		imap_no(im, "[BADCHARSET (UTF-8 US-ASCII)] That charset is not known");
+		return false;
+	}
+	return key_prepare(im, args->root, charset);
+}
+
+/* The sets among the keys, in one mailbox. A number that names no message matches none: an empty answer says so. */
+static enum store_result
+sets_resolve(struct search *s, struct search_key *key)
+{
+	enum store_result	r = STORE_OK;
+	bool			is_beyond;
+
+	if (key->op == SEARCH_SEQ || key->op == SEARCH_UID)
+		r = set_resolve_in(s->im, s->view, &key->seq, key->op == SEARCH_UID, &key->uids, &is_beyond);
+	for (struct search_key *a = key->a; a != NULL && r == STORE_OK; a = a->next)
+		r = sets_resolve(s, a);
+	return r;
 }
 
 /* ---- a message ---- */
@@ -233,7 +254,7 @@ range_search(struct search *s, const struct search_key *root, struct uid_range r
 	do {
 		enum store_result	r;
 
-		if ((r = view_range(im->store, &im->view, lo, range.hi, s->msgs, STORE_BATCH_MSGS, &n)) != STORE_OK)
+		if ((r = view_range(im->store, s->view, lo, range.hi, s->msgs, STORE_BATCH_MSGS, &n)) != STORE_OK)
 			return r;
 		for (size_t i = 0; i < n && out->n < out->most; i++) {
 			const struct msg_info	*m = &s->msgs[i];
@@ -271,30 +292,33 @@ view_search(struct search *s, const struct search_key *root, struct found *out)
 	return r;
 }
 
-bool
-search_find(struct imap *im, const struct search_args *args, struct found *out, size_t *nunread_out)
+enum store_result
+search_in(struct imap *im, const struct view *view, const struct search_args *args, struct found *out, size_t *nunread_out)
 {
 	struct search		*s = ARENA_NEW(imap_arena(im), struct search, 1);
-	const char		*charset = "UTF-8";
 	enum store_result	 r;
 
-	if (s == NULL) {
-		imap_no_store(im, STORE_LIMIT, "NONEXISTENT");
-		return false;
-	}
-	if (args->charset.p != NULL && ((charset = arena_copy(imap_arena(im), args->charset)) == NULL ||
-	    strlen(charset) != args->charset.n || !mime_charset_is_known(charset))) {
-		imap_no(im, "[BADCHARSET (UTF-8 US-ASCII)] That charset is not known");
-		return false;
-	}
-	*s = (struct search){.im = im, .charset = charset, .now_s = now_ms() / 1000};
-	if (!key_prepare(s, args->root))
-		return false;
+	*nunread_out = 0;
+	if (s == NULL)
+		return STORE_LIMIT;
+	*s = (struct search){.im = im, .view = view, .now_s = now_ms() / 1000};
+	if ((r = sets_resolve(s, args->root)) != STORE_OK)
+		return r;
 	s->body = content_make(im->store);
 	r = view_search(s, args->root, out);
 	content_free(&s->body);
 	*nunread_out = s->nunread;
-	if (r != STORE_OK)
+	return r;
+}
+
+bool
+search_find(struct imap *im, const struct search_args *args, struct found *out, size_t *nunread_out)
+{
+	enum store_result	r;
+
+	if (!search_prepare(im, args))
+		return false;
+	if ((r = search_in(im, &im->view, args, out, nunread_out)) != STORE_OK)
 		imap_no_store(im, r, "NONEXISTENT");
 	return r == STORE_OK;
 }

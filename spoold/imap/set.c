@@ -71,7 +71,7 @@ ranges_fill(const struct seq_set *in, uint32_t last, uint32_t most, struct uid_s
 
 /* Ranks into UIDs, range by range: neighbours in rank are neighbours in UID order. */
 static enum store_result
-ranks_to_uids(struct imap *im, struct uid_set *set)
+ranks_to_uids(struct imap *im, const struct view *view, struct uid_set *set)
 {
 	size_t	n = 0;
 
@@ -79,9 +79,9 @@ ranks_to_uids(struct imap *im, struct uid_set *set)
 		enum store_result	r;
 		uint32_t		lo, hi;
 
-		if ((r = view_uid(im->store, &im->view, set->r[i].lo, &lo)) != STORE_OK)
+		if ((r = view_uid(im->store, view, set->r[i].lo, &lo)) != STORE_OK)
 			return r;
-		if ((r = view_uid(im->store, &im->view, set->r[i].hi, &hi)) != STORE_OK)
+		if ((r = view_uid(im->store, view, set->r[i].hi, &hi)) != STORE_OK)
 			return r;
 		if (lo != 0 && hi != 0)
 			set->r[n++] = (struct uid_range){lo, hi};
@@ -166,7 +166,7 @@ set_cut(struct imap *im, struct uid_set *set, const struct partial_range *range)
 	if ((r = uids_to_ranks(im, set, &n)) == STORE_OK) {
 		partial_range_cut(range, n, &from, &to);
 		ranks_cut(set, from, to);
-		r = ranks_to_uids(im, set);
+		r = ranks_to_uids(im, &im->view, set);
 	}
 	if (r != STORE_OK)
 		imap_no_store(im, r, "NONEXISTENT");
@@ -174,28 +174,35 @@ set_cut(struct imap *im, struct uid_set *set, const struct partial_range *range)
 }
 
 enum store_result
-set_resolve(struct imap *im, const struct seq_set *in, bool is_uid, struct uid_set *out, bool *is_beyond_out)
+set_resolve_in(struct imap *im, const struct view *view, const struct seq_set *in, bool is_uid, struct uid_set *out,
+    bool *is_beyond_out)
 {
 	enum store_result	r;
 	uint32_t		last;
 
 	*is_beyond_out = false;
-	if (in->is_saved)
-		return saved_get(im, out);
-	*out = (struct uid_set){ARENA_NEW(imap_arena(im), struct uid_range, in->n), 0};
-	if (out->r == NULL)
+	*out = (struct uid_set){NULL, 0};
+	if (in->is_saved)	/* of the selected mailbox: in another it names nothing */
+		return view == &im->view ? saved_get(im, out) : STORE_OK;
+	if ((out->r = ARENA_NEW(imap_arena(im), struct uid_range, in->n)) == NULL)
 		return STORE_LIMIT;
 	if (is_uid) {
-		if ((r = view_last_uid(im->store, &im->view, &last)) != STORE_OK)
+		if ((r = view_last_uid(im->store, view, &last)) != STORE_OK)
 			return r;
 		/* Only what the client was told of: a newer message has no sequence number yet. */
 		(void)ranges_fill(in, last, last, out);
 		return STORE_OK;
 	}
-	if ((r = view_count(im->store, &im->view, &last)) != STORE_OK)
+	if ((r = view_count(im->store, view, &last)) != STORE_OK)
 		return r;
 	*is_beyond_out = ranges_fill(in, last, last, out);
-	return ranks_to_uids(im, out);
+	return ranks_to_uids(im, view, out);
+}
+
+enum store_result
+set_resolve(struct imap *im, const struct seq_set *in, bool is_uid, struct uid_set *out, bool *is_beyond_out)
+{
+	return set_resolve_in(im, &im->view, in, is_uid, out, is_beyond_out);
 }
 
 bool

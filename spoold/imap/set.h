@@ -17,6 +17,9 @@
  */
 enum store_result	set_resolve(struct imap *, const struct seq_set *, bool is_uid, struct uid_set *out,
 			    bool *is_beyond_out);
+/* The same for the view of another mailbox of the user's, where "$" names nothing. */
+enum store_result	set_resolve_in(struct imap *, const struct view *, const struct seq_set *, bool is_uid, struct uid_set *out,
+			    bool *is_beyond_out);
 bool			set_has(const struct uid_set *, uint32_t uid);
 /* The set of a command: answers NO or BAD itself and returns false where it cannot be had. */
 bool			set_of_command(struct imap *, const struct seq_set *, struct uid_set *out);

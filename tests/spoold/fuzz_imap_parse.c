@@ -9,6 +9,7 @@
 #include "imap/envelope.h"
 #include "imap/fetch_parse.h"
 #include "imap/list_parse.h"
+#include "imap/multisearch_parse.h"
 #include "imap/quote.h"
 #include "imap/search_parse.h"
 #include "imap/sort_parse.h"
@@ -26,6 +27,7 @@ static union {
 	struct sort_args	sort;
 	struct envelope		envelope;
 	struct thread_args	thread;
+	struct multisearch_args	multisearch;
 } args;
 
 /* What goes out as a string comes back the same. */
@@ -72,7 +74,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	cur = before = (struct slice){(const char *)p + 1, n - 1};
-	switch (p[0] % 11) {
+	switch (p[0] % 12) {
 	case 0:
 		r = parse_fetch_args(&cur, &arena, &args.fetch);
 		break;
@@ -102,6 +104,9 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 9:
 		r = parse_thread_args(&cur, &arena, &args.thread);
+		break;
+	case 11:
+		r = parse_multisearch_args(&cur, &arena, &args.multisearch);
 		break;
 	case 10:
 		texts_check(cur, &arena);

@@ -10,16 +10,26 @@
 #define REPLACEMENT	0xfffd		/* U+FFFD: never in a needle that was folded strictly */
 #define SHARP_S		0x00df	/* utf8proc makes it U+1E9E; UnicodeData.txt gives it no titlecase */
 #define FOLD_BLOCK	64		/* bytes changed in one go: a loop of known length becomes vector instructions */
-#define FOLD_PIECE	(8 * FOLD_BLOCK)
+#define SIMPLE_MOST	0x10000		/* code points of the table below */
 #define DECOMPOSED_MAX	32		/* code points of one; U+FDFA has 18, the most */
+
+/* What a code point folds to where that is one that is no mark; 0: not looked up yet; -1: it is not so simple. */
+static int32_t simple[SIMPLE_MOST];
+
+static void
+out_flush(struct fold *f)
+{
+	if (f->nout > 0)
+		f->put(f, (struct slice){f->out, f->nout});
+	f->nout = 0;
+}
 
 static void
 put_char(struct fold *f, int32_t c)
 {
-	utf8proc_uint8_t bytes[4];
-	utf8proc_ssize_t n = utf8proc_encode_char(c, bytes);
-
-	f->put(f, (struct slice){(const char *)bytes, (size_t)n});
+	if (sizeof(f->out) - f->nout < 4)
+		out_flush(f);
+	f->nout += (size_t)utf8proc_encode_char(c, (utf8proc_uint8_t *)f->out + f->nout);
 }
 
 static void
@@ -54,17 +64,17 @@ mark_add(struct fold *f, int32_t c)
 static void
 fold_char(struct fold *f, int32_t c)
 {
-	utf8proc_int32_t to[DECOMPOSED_MAX];
+	utf8proc_int32_t to[DECOMPOSED_MAX], title = c == SHARP_S ? c : utf8proc_totitle(c);
 	utf8proc_ssize_t n, i;
 	int boundary = 0;
 
-	if (c != SHARP_S)
-		c = utf8proc_totitle(c);
-	n = utf8proc_decompose_char(c, to, DECOMPOSED_MAX, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, &boundary);
+	n = utf8proc_decompose_char(title, to, DECOMPOSED_MAX, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, &boundary);
 	if (n < 0 || n > DECOMPOSED_MAX) {
-		to[0] = c;
+		to[0] = title;
 		n = 1;
 	}
+	if (c < SIMPLE_MOST)
+		simple[c] = n == 1 && mark_class(to[0]) == 0 ? to[0] : -1;
 	for (i = 0; i < n; i++) {
 		if (mark_class(to[i]) > 0) {
 			mark_add(f, to[i]);
@@ -105,7 +115,12 @@ fold_long(struct fold *f, unsigned char b)
 		return;
 	}
 	f->nheld = 0;
-	fold_char(f, c);
+	if (c < SIMPLE_MOST && simple[c] > 0) {
+		marks_flush(f);
+		put_char(f, simple[c]);
+	} else {
+		fold_char(f, c);
+	}
 }
 
 /* How many bytes at the start of s are ASCII; eight at a time. */
@@ -136,18 +151,19 @@ ascii_upper(char c)
 static void
 fold_ascii(struct fold *f, struct slice s)
 {
-	char out[FOLD_PIECE];
-
 	marks_flush(f);
 	while (s.n > 0) {
-		size_t n = s.n < sizeof(out) ? s.n : sizeof(out), i = 0;
+		size_t room = sizeof(f->out) - f->nout, n = s.n < room ? s.n : room, i = 0;
+		char *out = f->out + f->nout;
 
 		for (; i + FOLD_BLOCK <= n; i += FOLD_BLOCK)
 			for (size_t j = 0; j < FOLD_BLOCK; j++)
 				out[i + j] = ascii_upper(s.p[i + j]);
 		for (; i < n; i++)
 			out[i] = ascii_upper(s.p[i]);
-		f->put(f, (struct slice){out, n});
+		f->nout += n;
+		if (n == room)
+			out_flush(f);
 		s = (struct slice){s.p + n, s.n - n};
 	}
 }
@@ -173,6 +189,7 @@ fold_feed(struct fold *f, struct slice s)
 		}
 		s = (struct slice){s.p + n, s.n - n};
 	}
+	out_flush(f);
 }
 
 void
@@ -181,6 +198,7 @@ fold_end(struct fold *f)
 	if (f->nheld > 0)
 		fold_bad(f);
 	marks_flush(f);
+	out_flush(f);
 }
 
 static uint32_t

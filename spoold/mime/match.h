@@ -4,6 +4,7 @@
 
 #include "buf.h"
 
+#define FOLD_OUT_BYTES	512
 #define FOLD_MARKS_MAX	32	/* combining marks put in order at once (UAX 15 stream-safe text has 30) */
 
 /*
@@ -16,6 +17,8 @@ struct fold {
 	unsigned	 nheld, need;
 	int32_t		 marks[FOLD_MARKS_MAX];
 	unsigned	 nmarks;
+	char		 out[FOLD_OUT_BYTES];	/* folded, not put yet; empty between two pieces */
+	size_t		 nout;
 	bool		 is_bad;
 	bool		 is_raw;
 };

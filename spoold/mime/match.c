@@ -1,7 +1,7 @@
 /*
  * Folding and searching of text that comes in pieces, exactly as i;unicode-casemap prepares it (RFC 5051 2): titlecase by
- * UnicodeData.txt, then compatibility decomposition. Called by word.c, charset.c, contains.c and collate.c. State is a few bytes, whatever the text; a match may lie
- * across any border of pieces. Linear: each byte is compared at most twice.
+ * UnicodeData.txt, then compatibility decomposition. Called by word.c, charset.c, contains.c and collate.c. State is a few
+ * hundred bytes, whatever the text; a match may lie across any border of pieces. Linear: each byte is compared at most twice.
  */
 #include "mime/match.h"
 

@@ -28,7 +28,7 @@ test_criteria(void **state)
 		{"DATE", " 3 2 1 4"}, {"REVERSE DATE", " 4 1 2 3"}, {"ARRIVAL", " 4 2 3 1"}, {"REVERSE ARRIVAL", " 1 3 2 4"},
 		{"FROM", " 4 1 3 2"}, {"TO", " 4 3 1 2"}, {"CC", " 1 4 3 2"}, {"REVERSE CC", " 2 3 1 4"}, {"SIZE", " 4 1 3 2"}, {"REVERSE SIZE", " 2 3 1 4"},
 		{"DISPLAYFROM", " 4 2 3 1"}, {"DISPLAYTO", " 4 3 2 1"}, {"REVERSE DISPLAYFROM", " 1 3 2 4"},
-		{"CC FROM", " 4 1 3 2"}, {"CC REVERSE FROM", " 1 4 3 2"}, {"SUBJECT REVERSE SUBJECT DATE", " 4 3 1 2"}, {"reverse subject reverse date", " 2 1 3 4"},
+		{"REVERSE SUBJECT DATE", " 2 3 1 4"}, {"CC FROM", " 4 1 3 2"}, {"CC REVERSE FROM", " 1 4 3 2"}, {"SUBJECT REVERSE SUBJECT DATE", " 4 3 1 2"}, {"reverse subject reverse date", " 2 1 3 4"},
 	};
 	struct client	c;
 

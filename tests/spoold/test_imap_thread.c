@@ -122,6 +122,8 @@ test_command(void **state)
 		{"a UID THREAD REFERENCES UTF-8 UNDELETED 2:3\r\n", "* THREAD (4 5)\r\na OK ~\r\n"},
 		/* The parent is in the mailbox, but is not found. */
 		{"a THREAD REFERENCES UTF-8 3,4\r\n", "* THREAD ((3)(4))\r\na OK ~\r\n"},
+		/* What lies between two that are found is not looked at. */
+		{"a THREAD REFERENCES UTF-8 2,4\r\n", "* THREAD (2)(4)\r\na OK ~\r\n"},
 		{"A284 THREAD ORDEREDSUBJECT US-ASCII TEXT \"gewp\"\r\n", "* THREAD\r\nA284 OK THREAD completed\r\n"},
 		{"a THREAD REFERENCES US-ASCII DELETED\r\n", "* THREAD\r\na OK ~\r\n"},
 		{"a THREAD REFERENCES x-unknown ALL\r\n", "a NO [BADCHARSET (~)] ~\r\n"}, {"a THREAD FOO UTF-8 ALL\r\n", "a BAD ~\r\n"},

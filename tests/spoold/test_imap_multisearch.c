@@ -83,6 +83,8 @@ test_selected(void **state)
 		{"a ESEARCH IN (selected) RETURN (SAVE MAX) ALL\r\nb SEARCH $\r\n", ONE("a", "work", "MAX 9") "a OK ~\r\n* SEARCH 2\r\nb OK ~\r\n"},
 		/* "$" is of the selected mailbox. */
 		{"a ESEARCH IN (personal) $\r\n", ONE("a", "work", "ALL 9") "a OK ~\r\n"}, {"a ESEARCH IN (mailboxes INBOX) NOT $\r\n", ONE("a", "INBOX", "ALL 1,8") "a OK ~\r\n"},
+		{"a SEARCH RETURN (SAVE) ALL\r\nb ESEARCH IN (personal) $\r\n", "a OK ~\r\n" ONE("b", "work", "ALL 3,9") "b OK ~\r\n"},
+		{"a SEARCH RETURN (SAVE) 2\r\n", "a OK ~\r\n"},
 		{"a ESEARCH IN (selected personal) RETURN (SAVE) ALL\r\n", "a BAD ~\r\n"}, {"a ESEARCH IN (mailboxes work) RETURN (SAVE) ALL\r\n", "a BAD ~\r\n"},
 		{"a SEARCH $\r\n", "* SEARCH 2\r\na OK ~\r\n"},
 		{"a ESEARCH RETURN (SAVE) CHARSET x-unknown ALL\r\nb SEARCH $\r\n", "a NO ~\r\n* SEARCH\r\nb OK ~\r\n"},

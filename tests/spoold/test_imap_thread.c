@@ -258,7 +258,10 @@ clock_ms(void)
 	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Kinds: a chain, the same backwards, one loop, a comb whose every link asks at the end of a long chain, one parent of all. */
+/*
+ * Kinds: a chain, the same backwards, one loop, a comb whose every link asks at the end of a long chain, one parent of all, and a comb
+ * that asks all along the chain.
+ */
 static void
 test_long(void **state)
 {
@@ -266,7 +269,7 @@ test_long(void **state)
 	uint32_t		*refs = calloc(LONG_MESSAGES * 3, sizeof(*refs));
 
 	(void)state;
-	for (int kind = 0; kind < 5; kind++) {
+	for (int kind = 0; kind < 6; kind++) {
 		struct thread_input	in = {.messages = messages, .n = LONG_MESSAGES, .refs = refs, .nnodes = LONG_MESSAGES, .nsubjects = 1};
 		struct thread_tree	t;
 		uint32_t		nrefs = 0, n = LONG_MESSAGES;
@@ -281,13 +284,13 @@ test_long(void **state)
 				refs[nrefs++] = node - 1;
 			} else if (kind == 2) {
 				refs[nrefs++] = (node + 1) % n;
-			} else if (kind == 3 && node > 0 && node < n / 2) {
+			} else if ((kind == 3 || kind == 5) && node > 0 && node < n / 2) {
 				refs[nrefs++] = node - 1;
-			} else if (kind == 3 && node >= n / 2 && node + 1 < n) {
+			} else if ((kind == 3 || kind == 5) && node >= n / 2 && node + 1 < n) {
 				/* The next node gets a child, and then goes under the end of the chain. */
 				refs[nrefs++] = node + 1;
 				if (node > n / 2) {
-					refs[nrefs++] = n / 2 - 1;
+					refs[nrefs++] = kind == 3 ? n / 2 - 1 : node - n / 2;
 					refs[nrefs++] = node + 1;
 				}
 			} else if (kind == 4 && node > 0) {

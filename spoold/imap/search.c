@@ -1,8 +1,8 @@
 /*
  * SEARCH: prepares the tree (sets into UIDs, keywords into bits, texts folded) and looks at each
  * message of the view, or of a set that the search names, once, in batches; its header and body are read only
- * when a key is reached that needs them. Called from the command table, and by sort.c and thread.c. Says
- * nothing before the search is done. RFC 3501 6.4.4, RFC 5032.
+ * when a key is reached that needs them. Called from the command table, and by sort.c, thread.c and
+ * multisearch.c. Says nothing before the search is done. RFC 3501 6.4.4, RFC 5032.
  */
 #include "imap/search.h"
 
@@ -13,6 +13,8 @@
 #include "imap/untagged.h"
 #include "log.h"
 
+/* One search's batch. Not of the command's arena: a command may search thousands of mailboxes. */
+#define SCRATCH_MAX_BYTES	(1024 * 1024)
 #define DAY_MS	(24LL * 60 * 60 * 1000)
 
 struct search {
@@ -279,8 +281,6 @@ view_search(struct search *s, const struct search_key *root, struct found *out)
 	struct uid_set		 set = {&all, 1};
 	enum store_result	 r = STORE_OK;
 
-	if ((s->msgs = ARENA_NEW(imap_arena(s->im), struct msg_info, STORE_BATCH_MSGS)) == NULL)
-		return STORE_LIMIT;
 	for (const struct search_key *a = root->a; a != NULL; a = a->next) {
 		if (a->op == SEARCH_SEQ || a->op == SEARCH_UID) {
 			set = a->uids;
@@ -295,19 +295,21 @@ view_search(struct search *s, const struct search_key *root, struct found *out)
 enum store_result
 search_in(struct imap *im, const struct view *view, const struct search_args *args, struct found *out, size_t *nunread_out)
 {
-	struct search		*s = ARENA_NEW(imap_arena(im), struct search, 1);
-	enum store_result	 r;
+	struct arena		 scratch = arena_make(SCRATCH_MAX_BYTES);
+	struct search		*s = ARENA_NEW(&scratch, struct search, 1);
+	enum store_result	 r = STORE_LIMIT;
 
 	*nunread_out = 0;
 	if (s == NULL)
-		return STORE_LIMIT;
-	*s = (struct search){.im = im, .view = view, .now_s = now_ms() / 1000};
-	if ((r = sets_resolve(s, args->root)) != STORE_OK)
-		return r;
-	s->body = content_make(im->store);
-	r = view_search(s, args->root, out);
+		goto out;
+	*s = (struct search){.im = im, .view = view, .now_s = now_ms() / 1000, .body = content_make(im->store),
+	    .msgs = ARENA_NEW(&scratch, struct msg_info, STORE_BATCH_MSGS)};
+	if (s->msgs != NULL && (r = sets_resolve(s, args->root)) == STORE_OK)
+		r = view_search(s, args->root, out);
 	content_free(&s->body);
 	*nunread_out = s->nunread;
+out:
+	arena_free(&scratch);
 	return r;
 }
 

@@ -12,11 +12,14 @@
 #include "imap/list.h"
 #include "imap/mailbox.h"
 #include "imap/metadata.h"
+#include "imap/multisearch.h"
 #include "imap/parse.h"
 #include "imap/search.h"
 #include "imap/select.h"
+#include "imap/sort.h"
 #include "imap/status.h"
 #include "imap/store_cmd.h"
+#include "imap/thread.h"
 #include "imap/untagged.h"
 #include "log.h"
 
@@ -34,6 +37,9 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " CONDSTORE"
     " CREATE-SPECIAL-USE"
     " ENABLE"
+    " ESEARCH"
+    " ESORT"
+    " I18NLEVEL=1"
     " ID"
     " IDLE"
     " LIST-EXTENDED"
@@ -41,16 +47,24 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " METADATA"
     " MOVE"
     " MULTIAPPEND"
+    " MULTISEARCH"
     " NAMESPACE"
     " OBJECTID"
+    " PARTIAL"
     " PREVIEW"
     " QRESYNC"
     " REPLACE"
     " SAVEDATE"
+    " SEARCHRES"
+    " SORT"
+    " SORT=DISPLAY"
     " SPECIAL-USE"
     " STATUS=SIZE"
+    " THREAD=ORDEREDSUBJECT"
+    " THREAD=REFERENCES"
     " UIDPLUS"
-    " UNSELECT";
+    " UNSELECT"
+    " WITHIN";
 
 static void
 capability_run(struct imap *im, struct slice args)
@@ -162,6 +176,7 @@ static const struct command {
 	{"CREATE", 0, create_run},
 	{"DELETE", 0, delete_run},
 	{"ENABLE", 0, enable_run},
+	{"ESEARCH", CMD_UID | CMD_SYNC, multisearch_run},
 	{"EXAMINE", 0, examine_run},
 	{"EXPUNGE", CMD_SELECTED | CMD_UID, expunge_run},
 	{"FETCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE, fetch_run},
@@ -180,10 +195,12 @@ static const struct command {
 	{"SEARCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, search_run},
 	{"SELECT", 0, select_run},
 	{"SETMETADATA", 0, setmetadata_run},
+	{"SORT", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, sort_run},
 	{"STARTTLS", 0, late_run},
 	{"STATUS", 0, status_run},
 	{"STORE", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, store_run},
 	{"SUBSCRIBE", 0, subscribe_run},
+	{"THREAD", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, thread_run},
 	{"UNSELECT", CMD_SELECTED, unselect_run},
 	{"UNSUBSCRIBE", 0, unsubscribe_run},
 };

@@ -16,8 +16,9 @@
 #define PREVIEW_MAX_BYTES	(4 * MIME_PREVIEW_MAX_CHARS)
 
 /* Kinds of the index's cache, with the version of what makes them. */
-enum { CACHE_HEADER = 1, CACHE_ENVELOPE = 2, CACHE_BODY = 3, CACHE_BODYSTRUCTURE = 4, CACHE_PREVIEW = 5 };
-enum { CACHE_HEADER_VERSION = 1, CACHE_ENVELOPE_VERSION = 1, CACHE_STRUCTURE_VERSION = 1, CACHE_PREVIEW_VERSION = 1 };
+enum { CACHE_HEADER = 1, CACHE_ENVELOPE = 2, CACHE_BODY = 3, CACHE_BODYSTRUCTURE = 4, CACHE_PREVIEW = 5, CACHE_REFERENCES = 20 };
+enum { CACHE_HEADER_VERSION = 1, CACHE_ENVELOPE_VERSION = 1, CACHE_STRUCTURE_VERSION = 1, CACHE_PREVIEW_VERSION = 1,
+	CACHE_REFERENCES_VERSION = 1 };
 
 struct content
 content_make(struct store *store)
@@ -212,23 +213,37 @@ derived_keep(struct content *b, uint8_t kind, uint8_t version, const struct buf 
 	return STORE_OK;
 }
 
-enum store_result
-content_envelope(struct content *b, struct slice *out)
+/* What a function makes of the header, from the cache or made now. */
+static enum store_result
+header_derived(struct content *b, uint8_t kind, uint8_t version, int (*make)(struct slice, struct arena *, struct buf *),
+    struct slice *out)
 {
 	enum store_result	r;
 	struct slice		header;
 	struct buf		made = buf_make(DERIVED_MAX_BYTES);
 
-	if (cache_get(b, CACHE_ENVELOPE, CACHE_ENVELOPE_VERSION, out))
+	if (cache_get(b, kind, version, out))
 		return STORE_OK;
 	if ((r = content_header(b, &header)) != STORE_OK)
 		return r;
-	if (mime_envelope(header, &b->arena, &made) != 0)
+	if (make(header, &b->arena, &made) != 0)
 		r = STORE_LIMIT;
 	else
-		r = derived_keep(b, CACHE_ENVELOPE, CACHE_ENVELOPE_VERSION, &made, out);
+		r = derived_keep(b, kind, version, &made, out);
 	buf_free(&made);
 	return r;
+}
+
+enum store_result
+content_envelope(struct content *b, struct slice *out)
+{
+	return header_derived(b, CACHE_ENVELOPE, CACHE_ENVELOPE_VERSION, mime_envelope, out);
+}
+
+enum store_result
+content_references(struct content *b, struct slice *out)
+{
+	return header_derived(b, CACHE_REFERENCES, CACHE_REFERENCES_VERSION, mime_references, out);
 }
 
 enum store_result

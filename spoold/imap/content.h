@@ -45,6 +45,8 @@ enum store_result	content_envelope(struct content *, struct slice *out);
 enum store_result	content_structure(struct content *, bool extended, struct slice *out);
 /* PREVIEW's text, not quoted. only_known: p NULL where it would have to be made (RFC 8970 4.1, LAZY). */
 enum store_result	content_preview(struct content *, bool only_known, struct slice *out);
+/* What mime_references packs. */
+enum store_result	content_references(struct content *, struct slice *out);
 /* Reads n bytes at `at` of the message into p. */
 enum store_result	content_read(struct content *, uint64_t at, void *p, size_t n);
 

@@ -66,7 +66,7 @@ uid_add(struct fetch_args *args)
 static void
 modseq_add(struct imap *im, struct fetch_args *args)
 {
-	if (args->has_changedsince && !has_item(args, FETCH_MODSEQ))
+	if (args->modifiers.has_changedsince && !has_item(args, FETCH_MODSEQ))
 		args->items[args->nitems++] = (struct fetch_item){.kind = FETCH_MODSEQ};
 	if (has_item(args, FETCH_MODSEQ))
 		condstore_enable(im);
@@ -377,8 +377,8 @@ batch_get(struct fetch *f, struct uid_range range, struct msg_info *msgs, size_t
 {
 	struct imap	*im = f->im;
 
-	if (f->args->has_changedsince)
-		return view_changed(im->store, &im->view, f->args->changedsince, range.lo, range.hi, msgs, STORE_BATCH_MSGS, n);
+	if (f->args->modifiers.has_changedsince)
+		return view_changed(im->store, &im->view, f->args->modifiers.changedsince, range.lo, range.hi, msgs, STORE_BATCH_MSGS, n);
 	return view_range(im->store, &im->view, range.lo, range.hi, msgs, STORE_BATCH_MSGS, n);
 }
 
@@ -456,13 +456,18 @@ fetch_run(struct imap *im, struct slice args)
 	}
 	if (im->is_uid)
 		uid_add(parsed);
+	if (parsed->modifiers.is_partial && !im->is_uid) {
+		imap_bad(im, "PARTIAL is of UID FETCH");
+		return;
+	}
 	/* Before any FETCH response, also of what other sessions changed (RFC 7162 3.2.6). */
-	if (parsed->is_vanished && !qresync_fetch(im, &parsed->set, parsed->changedsince))
+	if (parsed->modifiers.is_vanished && !qresync_fetch(im, &parsed->set, parsed->modifiers.changedsince))
 		return;
 	if (!untagged_sync(im, false))
 		return;
 	modseq_add(im, parsed);
-	if (!set_of_command(im, &parsed->set, &set))
+	if (!set_of_command(im, &parsed->set, &set) ||
+	    (parsed->modifiers.is_partial && !set_cut(im, &set, &parsed->modifiers.partial)))
 		return;
 	*f = (struct fetch){.im = im, .args = parsed, .body = content_make(im->store),
 	    .text = buf_make(FETCH_TEXT_MAX_BYTES), .made = buf_make(FETCH_TEXT_MAX_BYTES), .failed = STORE_OK};

@@ -235,27 +235,36 @@ parse_macro(struct slice *cur, struct fetch_args *out)
 	return false;
 }
 
-/* fetch-modifier =/ "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" ; RFC 7162 7; each at most once */
+/*
+ * fetch-modifier =/ "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" / "PARTIAL" SP partial-range; each at most once.
+ * RFC 7162 7, RFC 9394 4
+ */
 static enum parse
-parse_fetch_modifier(struct slice *cur, struct fetch_args *out)
+parse_fetch_modifier(struct slice *cur, struct fetch_modifiers *out)
 {
-	if (parse_word(cur, "CHANGEDSINCE") == PARSE_OK) {
-		if (out->has_changedsince || parse_sp(cur) != PARSE_OK)
-			return PARSE_BAD;
+	if (!out->has_changedsince && parse_word(cur, "CHANGEDSINCE") == PARSE_OK) {
 		out->has_changedsince = true;
+		if (parse_sp(cur) != PARSE_OK)
+			return PARSE_BAD;
 		return parse_mod_sequence(cur, &out->changedsince);
 	}
 	if (!out->is_vanished && parse_word(cur, "VANISHED") == PARSE_OK) {
 		out->is_vanished = true;
 		return PARSE_OK;
 	}
-	return PARSE_BAD;
+	if (out->is_partial || parse_word(cur, "PARTIAL") != PARSE_OK || parse_sp(cur) != PARSE_OK)
+		return PARSE_BAD;
+	out->is_partial = true;
+	return parse_partial_range(cur, &out->partial);
 }
 
-/* fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")" ; RFC 4466 2.4 */
+/* [SP "(" fetch-modifier *(SP fetch-modifier) ")"]; RFC 4466 2.4 and 3 */
 static enum parse
-parse_fetch_modifiers(struct slice *cur, struct fetch_args *out)
+parse_fetch_modifiers(struct slice *cur, struct fetch_modifiers *out)
 {
+	*out = (struct fetch_modifiers){0};
+	if (cur->n == 0)
+		return PARSE_OK;
 	if (parse_sp(cur) != PARSE_OK || parse_byte(cur, '(') != PARSE_OK)
 		return PARSE_BAD;
 	do {
@@ -271,7 +280,6 @@ parse_fetch_args(struct slice *cur, struct arena *arena, struct fetch_args *out)
 	struct slice	s = *cur;
 
 	out->nitems = 0;
-	out->has_changedsince = out->is_vanished = false;
 	if (parse_sp(&s) != PARSE_OK || parse_sequence_set(&s, arena, &out->set) != PARSE_OK ||
 	    parse_sp(&s) != PARSE_OK)
 		return PARSE_BAD;
@@ -283,10 +291,9 @@ parse_fetch_args(struct slice *cur, struct arena *arena, struct fetch_args *out)
 			return PARSE_BAD;
 		out->nitems = 1;
 	}
-	if (s.n > 0 && parse_fetch_modifiers(&s, out) != PARSE_OK)
-		return PARSE_BAD;
-	/* RFC 7162 3.2.6 */
-	if (parse_end(&s) != PARSE_OK || (out->is_vanished && !out->has_changedsince))
+	/* VANISHED: RFC 7162 3.2.6 */
+	if (parse_fetch_modifiers(&s, &out->modifiers) != PARSE_OK || parse_end(&s) != PARSE_OK ||
+	    (out->modifiers.is_vanished && !out->modifiers.has_changedsince))
 		return PARSE_BAD;
 	*cur = s;
 	return PARSE_OK;

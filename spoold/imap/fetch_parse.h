@@ -5,6 +5,7 @@
 #define TS_IMAP_FETCH_PARSE_H
 
 #include "imap/parse.h"
+#include "imap/search_return.h"
 
 #define IMAP_FETCH_ITEMS_MAX	64	/* a client asks for a dozen; each may send the whole message */
 #define IMAP_SECTION_DEPTH_MAX	101	/* one more than MIME_DEPTH_MAX: no deeper part exists */
@@ -38,13 +39,20 @@ struct fetch_item {
 	uint32_t	at, n;
 };
 
+/* What stands in parentheses behind the items (RFC 4466 2.4). */
+struct fetch_modifiers {
+	bool			is_partial;	/* of the messages of the set only these (RFC 9394 3.3) */
+	struct partial_range	partial;
+	bool			has_changedsince;
+	uint64_t		changedsince;
+	bool			is_vanished;	/* VANISHED: never without CHANGEDSINCE */
+};
+
 struct fetch_args {
 	struct seq_set		set;
 	struct fetch_item	items[IMAP_FETCH_ITEMS_MAX + 2];	/* two more: UID FETCH adds UID, CHANGEDSINCE adds MODSEQ */
 	size_t			nitems;
-	bool			has_changedsince;
-	uint64_t		changedsince;
-	bool			is_vanished;	/* VANISHED: never without CHANGEDSINCE */
+	struct fetch_modifiers	modifiers;
 };
 
 /* SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers], to the end. */

@@ -149,6 +149,7 @@ imap_unselect(struct imap *im)
 	im->is_selected = im->is_readonly = false;
 	im->view = (struct view){0};
 	im->nkeywords_told = 0;
+	im->nsaved = 0;
 }
 
 /* ---- begin ---- */

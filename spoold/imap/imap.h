@@ -29,6 +29,8 @@
 #define IMAP_DISCARD_MAX_BYTES	IMAP_APPEND_MAX_BYTES
 #define IMAP_BAD_MAX		20		/* BADs in a row: this is no mail client */
 #define IMAP_BARE_MAX		3		/* lines with a bare CR or LF: as in every daemon of ours */
+/* "$" packed, of SESSION_STATE_MAX_BYTES: at least 200 ranges, of hits that are not far apart 1,000 (RFC 5182 2.5). */
+#define IMAP_SAVED_MAX_BYTES	2048
 #define IMAP_IDLE_TELL_MS	(2 * 60 * 1000)	/* "Still here": shorter than a mobile network's NAT forgets */
 #define IMAP_BEHIND_MS		250		/* in IDLE, when the index was busy: then it is looked at again */
 #define IMAP_AUTOLOGOUT_MS	(30 * 60 * 1000) /* RFC 3501 5.4: at least 30 minutes */
@@ -79,6 +81,8 @@ struct imap {
 	char		 idle_tag[IMAP_TAG_MAX_BYTES + 1];
 	uint8_t		 nbad;		/* BADs in a row */
 	uint8_t		 nbare;		/* lines with a bare CR or LF so far */
+	uint16_t	 nsaved;	/* bytes in saved (saved.c) */
+	unsigned char	 saved[IMAP_SAVED_MAX_BYTES];
 	uint8_t		 nkeywords_told;	/* keywords named in the last untagged FLAGS */
 	uint32_t	 enabled;	/* enum enabled */
 

@@ -284,14 +284,18 @@ parse_seq_number(struct slice *cur, uint32_t *out)
 	return parse_nz_number(cur, out);
 }
 
-/* sequence-set = (seq-number / seq-range) *("," sequence-set) ; seq-range = seq-number ":" seq-number */
+/* sequence-set = (seq-number / seq-range) *("," sequence-set) / "$" ; seq-range = seq-number ":" seq-number; RFC 5182 3 */
 enum parse
 parse_sequence_set(struct slice *cur, struct arena *arena, struct seq_set *out)
 {
 	struct slice	s = *cur;
-	struct seq_set	set = {NULL, 0};
+	struct seq_set	set = {NULL, 0, false};
 	size_t		most = 1;
 
+	if (parse_byte(cur, '$') == PARSE_OK) {
+		*out = (struct seq_set){NULL, 0, true};
+		return PARSE_OK;
+	}
 	for (size_t i = 0; i < s.n && strchr("0123456789*:,", s.p[i]) != NULL && s.p[i] != '\0'; i++)
 		most += s.p[i] == ',';
 	if (most > IMAP_SET_RANGES_MAX)

@@ -19,7 +19,7 @@
 
 #define SEQ_STAR	0		/* '*': no message has the number 0 */
 struct seq_range { uint32_t lo, hi; };	/* as written: lo may be above hi, either may be SEQ_STAR */
-struct seq_set { struct seq_range *r; size_t n; };
+struct seq_set { struct seq_range *r; size_t n; bool is_saved; };	/* is_saved: "$", r is empty (RFC 5182) */
 
 struct flag_list {
 	uint32_t	 flags;		/* MSG_* */

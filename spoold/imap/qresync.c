@@ -161,7 +161,7 @@ match_uid(struct imap *im, const struct seq_set *seqs, const struct seq_set *uid
 
 /* Only what is above uid. */
 static void
-set_cut(struct uid_set *set, uint32_t uid)
+set_above(struct uid_set *set, uint32_t uid)
 {
 	size_t	n = 0;
 
@@ -205,7 +205,7 @@ changes_tell(struct imap *im, const struct uid_set *known, uint64_t since)
 enum store_result
 qresync_select(struct imap *im, const struct select_args *args)
 {
-	const struct seq_set	every = {&(struct seq_range){1, UINT32_MAX}, 1};
+	const struct seq_set	every = {&(struct seq_range){1, UINT32_MAX}, 1, false};
 	struct uid_set		known, asked;
 	enum store_result	r;
 
@@ -215,7 +215,7 @@ qresync_select(struct imap *im, const struct select_args *args)
 	if (!set_of_uids(im, args->has_known ? &args->known : &every, im->view.uidnext - 1, &known) ||
 	    !set_of_uids(im, args->has_known ? &args->known : &every, im->view.uidnext - 1, &asked))
 		return STORE_LIMIT;
-	set_cut(&asked, match_uid(im, &args->match_seqs, &args->match_uids));
+	set_above(&asked, match_uid(im, &args->match_seqs, &args->match_uids));
 	if ((r = earlier_tell(im, &asked, args->modseq)) != STORE_OK)
 		return r;
 	return changes_tell(im, &known, args->modseq);

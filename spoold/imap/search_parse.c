@@ -11,9 +11,12 @@ struct searching {
 	struct slice	 cur;
 	struct arena	*arena;
 	size_t		 nkeys;
+	bool		 has_modseq;
 };
 
-enum argument { ARG_NONE, ARG_DATE, ARG_NUMBER, ARG_ASTRING, ARG_HEADER, ARG_ATOM, ARG_SET, ARG_OBJECTID, ARG_MODSEQ };
+enum argument {
+	ARG_NONE, ARG_DATE, ARG_NUMBER, ARG_NZ_NUMBER, ARG_ASTRING, ARG_HEADER, ARG_ATOM, ARG_SET, ARG_OBJECTID, ARG_MODSEQ
+};
 
 static const struct {
 	const char	*name;
@@ -39,6 +42,7 @@ static const struct {
 	{"LARGER", SEARCH_LARGER, ARG_NUMBER, false, 0, NULL},
 	{"MODSEQ", SEARCH_MODSEQ, ARG_MODSEQ, false, 0, NULL},
 	{"OLD", SEARCH_RECENT, ARG_NONE, true, 0, NULL},
+	{"OLDER", SEARCH_OLDER, ARG_NZ_NUMBER, false, 0, NULL},
 	{"ON", SEARCH_ON, ARG_DATE, false, 0, NULL},
 	{"RECENT", SEARCH_RECENT, ARG_NONE, false, 0, NULL},
 	{"SAVEDATESUPPORTED", SEARCH_ALL, ARG_NONE, false, 0, NULL},	/* by every mailbox */
@@ -62,6 +66,7 @@ static const struct {
 	{"UNFLAGGED", SEARCH_FLAG, ARG_NONE, true, MSG_FLAGGED, NULL},
 	{"UNKEYWORD", SEARCH_KEYWORD, ARG_ATOM, true, 0, NULL},
 	{"UNSEEN", SEARCH_FLAG, ARG_NONE, true, MSG_SEEN, NULL},
+	{"YOUNGER", SEARCH_YOUNGER, ARG_NZ_NUMBER, false, 0, NULL},
 };
 
 static enum parse	parse_search_key(struct searching *, size_t depth, struct search_key **out);
@@ -177,6 +182,8 @@ parse_argument(struct searching *p, enum argument argument, struct search_key *k
 		return parse_date(&p->cur, &key->day);
 	case ARG_NUMBER:
 		return parse_number(&p->cur, &key->number);
+	case ARG_NZ_NUMBER:
+		return parse_nz_number(&p->cur, &key->number);
 	case ARG_ASTRING:
 		return parse_astring(&p->cur, p->arena, &key->text);
 	case ARG_HEADER:
@@ -190,6 +197,7 @@ parse_argument(struct searching *p, enum argument argument, struct search_key *k
 	case ARG_OBJECTID:
 		return parse_objectid(&p->cur, &key->text);
 	case ARG_MODSEQ:
+		p->has_modseq = true;
 		return parse_search_modseq(p, key);
 	}
 	return PARSE_BAD;
@@ -307,7 +315,7 @@ parse_search_args(struct slice *cur, struct arena *arena, struct search_args *ou
 	struct searching	p = {.cur = *cur, .arena = arena};
 
 	*out = (struct search_args){.charset = {NULL, 0}};
-	if (parse_sp(&p.cur) != PARSE_OK)
+	if (parse_sp(&p.cur) != PARSE_OK || parse_search_return(&p.cur, &out->ret) != PARSE_OK)
 		return PARSE_BAD;
 	if (parse_word(&p.cur, "CHARSET") == PARSE_OK) {
 		if (parse_sp(&p.cur) != PARSE_OK || parse_astring(&p.cur, arena, &out->charset) != PARSE_OK ||
@@ -316,6 +324,21 @@ parse_search_args(struct slice *cur, struct arena *arena, struct search_args *ou
 	}
 	if (parse_key_list(&p, 0, &out->root) != PARSE_OK || parse_end(&p.cur) != PARSE_OK)
 		return PARSE_BAD;
+	out->has_modseq = p.has_modseq;
+	*cur = p.cur;
+	return PARSE_OK;
+}
+
+enum parse
+parse_search_criteria(struct slice *cur, struct arena *arena, struct search_args *out)
+{
+	struct searching	p = {.cur = *cur, .arena = arena};
+
+	*out = (struct search_args){.charset = {NULL, 0}};
+	if (parse_astring(&p.cur, arena, &out->charset) != PARSE_OK || parse_sp(&p.cur) != PARSE_OK ||
+	    parse_key_list(&p, 0, &out->root) != PARSE_OK || parse_end(&p.cur) != PARSE_OK)
+		return PARSE_BAD;
+	out->has_modseq = p.has_modseq;
 	*cur = p.cur;
 	return PARSE_OK;
 }

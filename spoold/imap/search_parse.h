@@ -5,6 +5,7 @@
 #define TS_IMAP_SEARCH_PARSE_H
 
 #include "imap/parse.h"
+#include "imap/search_return.h"
 #include "store/store.h"
 
 #define IMAP_SEARCH_DEPTH_MAX	50	/* NOT, OR and parentheses inside each other: the evaluator recurses */
@@ -27,6 +28,7 @@ enum search_op {
 	SEARCH_SAVEDBEFORE, SEARCH_SAVEDON, SEARCH_SAVEDSINCE,
 	SEARCH_EMAILID,		/* text */
 	SEARCH_THREADID,
+	SEARCH_OLDER, SEARCH_YOUNGER,	/* number: seconds (RFC 5032) */
 };
 
 struct search_key {
@@ -44,11 +46,15 @@ struct search_key {
 };
 
 struct search_args {
+	struct search_return	 ret;
 	struct slice		 charset;	/* p NULL: none was named */
 	struct search_key	*root;		/* SEARCH_AND, its list cheapest first */
+	bool			 has_modseq;	/* a key asks for it: the answer has it (RFC 7162 3.1.5) */
 };
 
-/* [SP "CHARSET" SP astring] 1*(SP search-key), to the end. */
+/* SP ["RETURN" SP "(" ... ")" SP] ["CHARSET" SP astring SP] search-key *(SP search-key), to the end. RFC 4731 4 with RFC 4466 4. */
 enum parse	parse_search_args(struct slice *cur, struct arena *, struct search_args *out);
+/* search-criteria = charset SP search-key *(SP search-key), to the end; nothing to return. RFC 5256 5 */
+enum parse	parse_search_criteria(struct slice *cur, struct arena *, struct search_args *out);
 
 #endif

@@ -3,11 +3,11 @@
  */
 #include "imap/select_parse.h"
 
-/* A sequence-set without "*": known-uids */
+/* A sequence-set without "*" and "$": known-uids */
 static enum parse
 parse_known_set(struct slice *cur, struct arena *arena, struct seq_set *out)
 {
-	if (parse_sequence_set(cur, arena, out) != PARSE_OK)
+	if (parse_sequence_set(cur, arena, out) != PARSE_OK || out->is_saved)
 		return PARSE_BAD;
 	for (size_t i = 0; i < out->n; i++)
 		if (out->r[i].lo == SEQ_STAR || out->r[i].hi == SEQ_STAR)

@@ -5,9 +5,10 @@
 #include "imap/state.h"
 
 #include "imap/parse.h"
+#include "imap/saved.h"
 #include "pack.h"
 
-#define STATE_VERSION	2	/* of the bytes below; another version ends the session */
+#define STATE_VERSION	3	/* of the bytes below; another version ends the session */
 
 enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_CLAIMS_RECENT = 8, STATE_BEHIND = 16,
 	STATE_ALL = 31 };
@@ -33,6 +34,7 @@ imap_state_pack(const struct imap *im, struct buf *out)
 		pack_u64(out, v->modseq);
 		pack_u64(out, v->expunge_modseq);
 		pack_u32(out, v->recent_uid);
+		pack_str(out, (struct slice){(const char *)im->saved, im->nsaved});
 	}
 	if (im->is_idling)
 		pack_str(out, slice_of(im->idle_tag));
@@ -49,6 +51,19 @@ tag_unpack(struct unpack *u, char *out)
 	memcpy(out, s.p, s.n);
 	out[s.n] = '\0';
 	return parse_tag(&s, &tag) == PARSE_OK && s.n == 0;
+}
+
+static bool
+saved_unpack(struct unpack *u, struct imap *im)
+{
+	struct slice	s = unpack_str(u);
+
+	if (s.n > sizeof(im->saved) || !saved_is_valid(s, im->view.uidnext))
+		return false;
+	if (s.n > 0)
+		memcpy(im->saved, s.p, s.n);
+	im->nsaved = (uint16_t)s.n;
+	return true;
 }
 
 bool
@@ -83,7 +98,7 @@ imap_state_unpack(struct slice in, struct imap *im)
 		got.view.modseq = unpack_u64(&u);
 		got.view.expunge_modseq = unpack_u64(&u);
 		got.view.recent_uid = unpack_u32(&u);
-		if (got.view.modseq > IMAP_MODSEQ_MAX || got.view.expunge_modseq > IMAP_MODSEQ_MAX)
+		if (got.view.modseq > IMAP_MODSEQ_MAX || got.view.expunge_modseq > IMAP_MODSEQ_MAX || !saved_unpack(&u, &got))
 			return false;
 	}
 	if (got.is_idling && !tag_unpack(&u, got.idle_tag))

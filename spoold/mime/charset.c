@@ -60,6 +60,19 @@ is_converted(const struct charset *c)
 	return c != NULL && c->source != NULL && c->source[0] != '\0';
 }
 
+/* One byte a character, ASCII its lower half, and nothing held back in case a mark follows (as windows-1255 and 1258 do). */
+static bool
+is_ascii_and_more(const struct charset *c)
+{
+	static const char *const prefixes[] = {"ISO-8859-", "KOI8-", "CP1250", "CP1251", "CP1252", "CP1253", "CP1254", "CP1256", "CP1257"};
+	size_t i;
+
+	for (i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (strncmp(c->source, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
 void
 mime_charset_preload(void)
 {
@@ -92,7 +105,7 @@ convert_make(const struct charset *c)
 {
 	if (is_converted(c))
 		(void)iconv(descriptor(c), NULL, NULL, NULL, NULL);
-	return (struct convert){.charset = c};
+	return (struct convert){.charset = c, .has_ascii = is_converted(c) && is_ascii_and_more(c)};
 }
 
 static void
@@ -100,6 +113,22 @@ convert_bad(struct convert *cv, struct fold *f)
 {
 	cv->is_bad = true;
 	fold_feed(f, SLICE("\xef\xbf\xbd"));
+}
+
+/* Eight at a time. */
+static bool
+has_high(struct slice s)
+{
+	uint64_t eight, all = 0;
+	size_t i;
+
+	for (i = 0; i + sizeof(eight) <= s.n; i += sizeof(eight)) {
+		memcpy(&eight, s.p + i, sizeof(eight));
+		all |= eight;
+	}
+	for (; i < s.n; i++)
+		all |= (unsigned char)s.p[i];
+	return (all & 0x8080808080808080) != 0;
 }
 
 /* One piece of at most CONVERT_PIECE_BYTES + CHARSET_CARRY_MAX_BYTES; how much of it was used. */
@@ -125,17 +154,6 @@ convert_piece(struct convert *cv, struct slice in, struct fold *f)
 	return in.n - left;
 }
 
-static bool
-has_high(struct slice s)
-{
-	size_t i;
-
-	for (i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return true;
-	return false;
-}
-
 void
 convert_feed(struct convert *cv, struct slice in, struct fold *f)
 {
@@ -150,6 +168,11 @@ convert_feed(struct convert *cv, struct slice in, struct fold *f)
 	while (in.n > 0) {
 		size_t n = in.n < CONVERT_PIECE_BYTES ? in.n : CONVERT_PIECE_BYTES, used;
 
+		if (cv->has_ascii && !has_high((struct slice){in.p, n})) {	/* as most pieces are */
+			fold_feed(f, (struct slice){in.p, n});
+			in = (struct slice){in.p + n, in.n - n};
+			continue;
+		}
 		memcpy(piece, cv->carry, cv->ncarry);
 		memcpy(piece + cv->ncarry, in.p, n);
 		in.p += n;

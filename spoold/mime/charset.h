@@ -18,6 +18,7 @@ struct convert {
 	char			 carry[CHARSET_CARRY_MAX_BYTES];
 	size_t			 ncarry;
 	bool			 is_bad;	/* something was not of this charset */
+	bool			 has_ascii;	/* a piece of ASCII is itself in UTF-8, whatever came before */
 };
 struct convert	convert_make(const struct charset *);
 void		convert_feed(struct convert *, struct slice, struct fold *);

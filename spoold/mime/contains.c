@@ -83,39 +83,3 @@ mime_text_contains(struct slice message, const struct mime_part *root, struct sl
 	match_free(&m);
 	return is_found;
 }
-
-/* Where mime_fold collects. */
-struct collect {
-	struct fold	 fold;	/* first */
-	struct buf	*to;
-	bool		 is_full;
-};
-
-static void
-collect_put(struct fold *f, struct slice s)
-{
-	struct collect *c = (struct collect *)f;
-
-	if (buf_add_slice(c->to, s) == -1)
-		c->is_full = true;
-}
-
-struct slice
-mime_fold(struct slice text, const char *name, struct arena *arena)
-{
-	struct buf folded = buf_make(arena->cap);
-	struct collect c = {.fold = {.put = collect_put}, .to = &folded};
-	const struct charset *charset = charset_find(name == NULL ? SLICE("utf-8") : slice_of(name));
-	struct convert cv = convert_make(charset);
-	struct slice out = {NULL, 0};
-
-	convert_feed(&cv, text, &c.fold);
-	convert_end(&cv, &c.fold);
-	fold_end(&c.fold);
-	if (charset != NULL && !cv.is_bad && !c.fold.is_bad && !c.is_full) {
-		out.p = arena_copy(arena, buf_slice(&folded));
-		out.n = out.p == NULL ? 0 : folded.n;
-	}
-	buf_free(&folded);
-	return out;
-}

@@ -1,6 +1,6 @@
 /*
  * Date: values (RFC 5322 3.3, obsolete forms 4.3) as seconds since the epoch, and the day as it was
- * where the message was written. Called by IMAP's SEARCH SENTBEFORE and its like. Pure. A date whose time
+ * where the message was written. Called by IMAP's SEARCH SENTBEFORE and its like, and SORT. Pure. A date whose time
  * is missing counts as midnight UTC; an unknown zone as UTC (RFC 5322 4.3); an impossible date as none.
  */
 #include "mime/mime.h"
@@ -165,14 +165,15 @@ time_of_day(struct cursor *c, int *seconds_out)
 	return true;
 }
 
-bool
-mime_date(struct slice value, int64_t *utc_s_out, int64_t *local_day_out)
+/* The day, and the time where *has_time_out; false when there is no day. */
+static bool
+date_and_time(struct slice value, int64_t *day_out, int *seconds_out, bool *has_time_out)
 {
 	char bytes[DATE_TEXT_MAX_BYTES + 1];
 	struct text t = text_make(TEXT_PHRASE, value);
 	struct cursor c = {bytes};
 	size_t n = 0;
-	int b, seconds;
+	int b;
 
 	while ((b = text_next(&t)) != -1) {
 		if (n == DATE_TEXT_MAX_BYTES)
@@ -184,8 +185,33 @@ mime_date(struct slice value, int64_t *utc_s_out, int64_t *local_day_out)
 		c.p++;
 	while (*c.p == ' ' || *c.p == ',' || *c.p == '.')
 		c.p++;
-	if (!date(&c, local_day_out) || !time_of_day(&c, &seconds))
+	if (!date(&c, day_out))
+		return false;
+	*has_time_out = time_of_day(&c, seconds_out);
+	return true;
+}
+
+bool
+mime_date(struct slice value, int64_t *utc_s_out, int64_t *local_day_out)
+{
+	int seconds;
+	bool has_time;
+
+	if (!date_and_time(value, local_day_out, &seconds, &has_time) || !has_time)
 		return false;
 	*utc_s_out = *local_day_out * 86400 + seconds;
+	return true;
+}
+
+bool
+mime_sent_date(struct slice value, int64_t *utc_s_out)
+{
+	int64_t day;
+	int seconds;
+	bool has_time;
+
+	if (!date_and_time(value, &day, &seconds, &has_time))
+		return false;
+	*utc_s_out = day * 86400 + (has_time ? seconds : 0);
 	return true;
 }

@@ -1,22 +1,44 @@
 /*
- * Folding and searching of text that comes in pieces (RFC 5051 in spirit: case folded, compatibility decomposed).
- * Called by word.c, charset.c and contains.c. State is a few bytes, whatever the text; a match may lie
- * across any border of pieces. Linear: each byte is compared at most twice.
+ * Folding and searching of text that comes in pieces, exactly as i;unicode-casemap prepares it (RFC 5051 2): titlecase by
+ * UnicodeData.txt, then compatibility decomposition. Called by word.c, charset.c, contains.c and collate.c. State is a few
+ * hundred bytes, whatever the text; a match may lie across any border of pieces. Linear: each byte is compared at most twice.
  */
 #include "mime/match.h"
 
 #include <utf8proc.h>
 
 #define REPLACEMENT	0xfffd		/* U+FFFD: never in a needle that was folded strictly */
+#define SHARP_S		0x00df	/* utf8proc makes it U+1E9E; UnicodeData.txt gives it no titlecase */
+#define FOLD_BLOCK	64		/* bytes changed in one go: a loop of known length becomes vector instructions */
+#define SIMPLE_MOST	0x10000		/* code points of the table below */
 #define DECOMPOSED_MAX	32		/* code points of one; U+FDFA has 18, the most */
+
+/* What a code point folds to where that is one that is no mark; 0: not looked up yet; -1: it is not so simple. */
+static int32_t simple[SIMPLE_MOST];
+
+static void
+out_flush(struct fold *f)
+{
+	if (f->nout > 0)
+		f->put(f, (struct slice){f->out, f->nout});
+	f->nout = 0;
+}
 
 static void
 put_char(struct fold *f, int32_t c)
 {
-	utf8proc_uint8_t bytes[4];
-	utf8proc_ssize_t n = utf8proc_encode_char(c, bytes);
+	if (sizeof(f->out) - f->nout < 4)
+		out_flush(f);
+	f->nout += (size_t)utf8proc_encode_char(c, (utf8proc_uint8_t *)f->out + f->nout);
+}
 
-	f->put(f, (struct slice){(const char *)bytes, (size_t)n});
+/* As it is, and by itself. */
+static void
+put_plain(struct fold *f, int32_t c)
+{
+	out_flush(f);
+	put_char(f, c);
+	out_flush(f);
 }
 
 static void
@@ -51,19 +73,17 @@ mark_add(struct fold *f, int32_t c)
 static void
 fold_char(struct fold *f, int32_t c)
 {
-	utf8proc_int32_t to[DECOMPOSED_MAX];
+	utf8proc_int32_t to[DECOMPOSED_MAX], title = c == SHARP_S ? c : utf8proc_totitle(c);
 	utf8proc_ssize_t n, i;
 	int boundary = 0;
 
-	if (f->is_plain) {
-		put_char(f, c);
-		return;
-	}
-	n = utf8proc_decompose_char(c, to, DECOMPOSED_MAX, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD, &boundary);
+	n = utf8proc_decompose_char(title, to, DECOMPOSED_MAX, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, &boundary);
 	if (n < 0 || n > DECOMPOSED_MAX) {
-		to[0] = c;
+		to[0] = title;
 		n = 1;
 	}
+	if (c < SIMPLE_MOST)
+		simple[c] = n == 1 && mark_class(to[0]) == 0 ? to[0] : -1;
 	for (i = 0; i < n; i++) {
 		if (mark_class(to[i]) > 0) {
 			mark_add(f, to[i]);
@@ -79,6 +99,10 @@ fold_bad(struct fold *f)
 {
 	f->nheld = 0;
 	f->is_bad = true;
+	if (f->is_plain) {
+		put_plain(f, REPLACEMENT);
+		return;
+	}
 	marks_flush(f);
 	put_char(f, REPLACEMENT);
 }
@@ -104,48 +128,86 @@ fold_long(struct fold *f, unsigned char b)
 		return;
 	}
 	f->nheld = 0;
-	fold_char(f, c);
+	if (f->is_plain) {
+		put_plain(f, c);
+	} else if (c < SIMPLE_MOST && simple[c] > 0) {
+		marks_flush(f);
+		put_char(f, simple[c]);
+	} else {
+		fold_char(f, c);
+	}
 }
 
-/* ASCII without a capital goes through in one piece; how much of s. */
+/* How many bytes at the start of s are ASCII; eight at a time. */
 static size_t
-fold_plain(struct fold *f, struct slice s)
+ascii_span(struct slice s)
 {
 	size_t n = 0;
+	uint64_t eight;
 
-	while (n < s.n && (unsigned char)s.p[n] < 0x80 && (f->is_plain || !(s.p[n] >= 'A' && s.p[n] <= 'Z')))
-		n++;
-	if (n > 0) {
-		marks_flush(f);
-		f->put(f, (struct slice){s.p, n});
+	while (n + sizeof(eight) <= s.n) {
+		memcpy(&eight, s.p + n, sizeof(eight));
+		if ((eight & 0x8080808080808080) != 0)
+			break;
+		n += sizeof(eight);
 	}
+	while (n < s.n && (unsigned char)s.p[n] < 0x80)
+		n++;
 	return n;
+}
+
+static char
+ascii_upper(char c)
+{
+	return (char)(c >= 'a' && c <= 'z' ? c ^ 0x20 : c);
+}
+
+/* ASCII goes through in pieces, its small letters made capitals. */
+static void
+fold_ascii(struct fold *f, struct slice s)
+{
+	marks_flush(f);
+	while (s.n > 0) {
+		size_t room = sizeof(f->out) - f->nout, n = s.n < room ? s.n : room, i = 0;
+		char *out = f->out + f->nout;
+
+		for (; i + FOLD_BLOCK <= n; i += FOLD_BLOCK)
+			for (size_t j = 0; j < FOLD_BLOCK; j++)
+				out[i + j] = ascii_upper(s.p[i + j]);
+		for (; i < n; i++)
+			out[i] = ascii_upper(s.p[i]);
+		f->nout += n;
+		if (n == room)
+			out_flush(f);
+		s = (struct slice){s.p + n, s.n - n};
+	}
 }
 
 void
 fold_feed(struct fold *f, struct slice s)
 {
-	size_t i = 0;
+	if (f->is_raw) {
+		f->put(f, s);
+		return;
+	}
+	while (s.n > 0) {
+		unsigned char b = (unsigned char)s.p[0];
+		size_t n = 1;
 
-	while (i < s.n) {
-		unsigned char b = (unsigned char)s.p[i];
-		bool goes_on = (b & 0xc0) == 0x80;
-
-		if (f->nheld > 0 && !goes_on)
+		if (f->nheld > 0 && (b & 0xc0) != 0x80)
 			fold_bad(f);
 		if (b >= 0x80) {
 			fold_long(f, b);
-			i++;
-		} else if (b >= 'A' && b <= 'Z' && !f->is_plain) {
-			char lower = (char)(b | 0x20);
-
-			marks_flush(f);
-			f->put(f, (struct slice){&lower, 1});
-			i++;
 		} else {
-			i += fold_plain(f, (struct slice){s.p + i, s.n - i});
+			n = ascii_span(s);
+			if (f->is_plain)
+				f->put(f, (struct slice){s.p, n});
+			else
+				fold_ascii(f, (struct slice){s.p, n});
 		}
+		s = (struct slice){s.p + n, s.n - n};
 	}
+	out_flush(f);
 }
 
 void
@@ -154,6 +216,7 @@ fold_end(struct fold *f)
 	if (f->nheld > 0)
 		fold_bad(f);
 	marks_flush(f);
+	out_flush(f);
 }
 
 static uint32_t

@@ -4,11 +4,13 @@
 
 #include "buf.h"
 
+#define FOLD_OUT_BYTES	512
 #define FOLD_MARKS_MAX	32	/* combining marks put in order at once (UAX 15 stream-safe text has 30) */
 
 /*
- * UTF-8 in pieces of any size -> folded UTF-8: case gone, decomposed (NFKD, as RFC 5051 compares). What is no UTF-8
- * becomes U+FFFD and sets is_bad. put is never given a part of a character, and one of several bytes by itself.
+ * UTF-8 in pieces of any size -> folded UTF-8: titlecase, decomposed (RFC 5051 2). What is no UTF-8 becomes U+FFFD and
+ * sets is_bad. Set before the first piece: is_raw, and all goes through as it is; is_plain, and nothing is folded, but what is no
+ * UTF-8 replaced; then put is never given a part of a character, and one of several bytes by itself.
  */
 struct fold {
 	void		(*put)(struct fold *, struct slice);	/* where folded bytes go */
@@ -16,8 +18,10 @@ struct fold {
 	unsigned	 nheld, need;
 	int32_t		 marks[FOLD_MARKS_MAX];
 	unsigned	 nmarks;
+	char		 out[FOLD_OUT_BYTES];	/* folded, not put yet; empty between two pieces */
+	size_t		 nout;
 	bool		 is_bad;
-	bool		 is_plain;		/* nothing is folded: only what is no UTF-8 is replaced */
+	bool		 is_raw, is_plain;
 };
 void	fold_feed(struct fold *, struct slice);
 /* The text ends here. */

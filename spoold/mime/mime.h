@@ -56,9 +56,11 @@ uint64_t mime_header_bytes(struct slice message);
  * epoch; false when unreadable.
  */
 bool	mime_date(struct slice value, int64_t *utc_s_out, int64_t *local_day_out);
+/* As SORT's sent date: an impossible time of a day that there is counts as 00:00:00 UTC (RFC 5256 2.2). */
+bool	mime_sent_date(struct slice value, int64_t *utc_s_out);
 
 /*
- * Does the decoded text hold needle (UTF-8, already case-folded by mime_fold)? Header values: RFC
+ * Does the decoded text hold needle (UTF-8, prepared by mime_fold)? Header values: RFC
  * 2047 words decoded; bodies: transfer encoding and charset (iconv) decoded, in bounded pieces.
  */
 bool	mime_header_contains(struct slice raw_value, struct slice needle);
@@ -83,10 +85,35 @@ bool	mime_binary_is_plain(const struct mime_binary *);
 /* The next bytes; 0 at the end. */
 size_t	mime_binary_next(struct mime_binary *, struct slice message, char out[MIME_BINARY_PIECE_BYTES]);
 /*
- * Text in a charset (NULL: UTF-8) case-folded and decomposed (NFKD, as RFC 5051 compares), in UTF-8, in the arena; p NULL when
+ * Text in a charset (NULL: UTF-8) in titlecase and decomposed (i;unicode-casemap, RFC 5051 2), in UTF-8, in the arena; p NULL when
  * the charset is unknown, the text is not in it, or the arena is full.
  */
 struct slice	mime_fold(struct slice text, const char *charset, struct arena *);
+/*
+ * A header value unfolded and its encoded words decoded, in UTF-8 but for what was 8-bit without a charset; in the arena, p
+ * NULL when that is full.
+ */
+struct slice	mime_header_text(struct slice raw_value, struct arena *);
+/*
+ * UTF-8 so that memcmp of two orders them as RFC 5255 4.6 says: by i;unicode-casemap, and what is no UTF-8 behind all that is,
+ * by i;octet. In the arena, p NULL when that is full. An empty text stays empty.
+ */
+struct slice	mime_collate(struct slice utf8, struct arena *);
+/*
+ * The base subject of a subject that mime_header_text decoded (RFC 5256 2.1), a piece of the copy made in the arena; p NULL
+ * when that is full. *is_reply_out: a reply or a forward it is, by what was taken off. Linear.
+ */
+struct slice	mime_base_subject(struct slice text, struct arena *, bool *is_reply_out);
+/*
+ * The valid Message-IDs of a value, at most so many, in order: each packed as a pack_str, without quoting and brackets
+ * ("left@right"). How many, or -1 when out is full.
+ */
+int	mime_message_ids(struct slice value, size_t most, struct buf *out);
+/*
+ * What THREAD knows of a message (RFC 5256 3): packed its own Message-ID, empty when it has no valid one, and those it refers to:
+ * of References, or where that has none the first of In-Reply-To. 0, or -1 when out is full.
+ */
+int	mime_references(struct slice header, struct arena *, struct buf *out);
 /* Is the charset known? (SEARCH CHARSET: NO [BADCHARSET]) */
 bool	mime_charset_is_known(const char *charset);
 /*

@@ -6,14 +6,19 @@
 #include <stdlib.h>
 
 #include "imap/append_parse.h"
+#include "imap/envelope.h"
 #include "imap/fetch_parse.h"
 #include "imap/list_parse.h"
 #include "imap/metadata_parse.h"
+#include "imap/multisearch_parse.h"
 #include "imap/quote.h"
 #include "imap/search_parse.h"
 #include "imap/select_parse.h"
+#include "imap/sort_parse.h"
 #include "imap/store_cmd.h"
+#include "imap/thread.h"
 #include "imap/url.h"
+#include "mime/mime.h"
 
 int	LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
@@ -26,6 +31,10 @@ static union {
 	struct getmeta_args	getmeta;
 	struct setmeta_args	setmeta;
 	struct imap_url		url;
+	struct sort_args	sort;
+	struct envelope		envelope;
+	struct thread_args	thread;
+	struct multisearch_args	multisearch;
 } args;
 
 /* Elements one after the other: each takes something, none runs past the end. */
@@ -62,6 +71,23 @@ string_check(struct slice in, struct arena *arena)
 	buf_free(&b);
 }
 
+/* What SORT and THREAD make of texts is there, and a base subject is a piece of what it was made of and stays what it is. */
+static void
+texts_check(struct slice in, struct arena *arena)
+{
+	struct buf	ids = buf_make(1024 * 1024);
+	bool		is_reply;
+	struct slice	base, again;
+
+	base = mime_base_subject(mime_header_text(in, arena), arena, &is_reply);
+	if (base.p == NULL || mime_collate(in, arena).p == NULL || mime_message_ids(in, SIZE_MAX, &ids) == -1)
+		abort();
+	again = mime_base_subject(base, arena, &is_reply);
+	if (again.p == NULL || again.n > base.n || is_reply)
+		abort();
+	buf_free(&ids);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -72,7 +98,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	cur = before = (struct slice){(const char *)p + 1, n - 1};
-	switch (p[0] % 12) {
+	switch (p[0] % 17) {
 	case 0:
 		r = parse_fetch_args(&cur, &arena, &args.fetch);
 		break;
@@ -108,6 +134,21 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 11:
 		r = parse_select_args(&cur, &arena, &args.select);
+		break;
+	case 12:
+		r = parse_sort_args(&cur, &arena, &args.sort);
+		break;
+	case 13:
+		r = parse_envelope(&cur, &arena, &args.envelope);
+		break;
+	case 14:
+		r = parse_thread_args(&cur, &arena, &args.thread);
+		break;
+	case 15:
+		r = parse_multisearch_args(&cur, &arena, &args.multisearch);
+		break;
+	case 16:
+		texts_check(cur, &arena);
 		break;
 	}
 	if (cur.p < before.p || cur.p + cur.n != before.p + before.n || (r != PARSE_OK && cur.p != before.p))

@@ -309,6 +309,42 @@ test_search(void **state)
 	client_close(&a);
 }
 
+/* With what else a search may return (RFC 4731 3.2, RFC 7162 3.1.9 and 3.1.10, RFC 9394 3.1). */
+static void
+test_search_return(void **state)
+{
+	unsigned long long	m2, m4, m5;
+	struct client		a;
+
+	(void)state;
+	assert_int_equal(client_begin(&a, "search_return"), 0);
+	for (int i = 0; i < 6; i++)
+		append(&a, "INBOX", "", PLAIN);
+	DO(a, "a SELECT INBOX\r\n", "~a OK ~");
+	DO(a, "a STORE 4 +FLAGS.SILENT (\\Draft)\r\na STORE 2 +FLAGS.SILENT (\\Draft)\r\na STORE 5 +FLAGS.SILENT (\\Draft)\r\n",
+	    "a OK ~a OK ~a OK ~");
+	m4 = modseq_of(&a, 4);
+	m2 = modseq_of(&a, 2);
+	m5 = modseq_of(&a, 5);
+	DOF(a, "a SEARCH RETURN (MIN) MODSEQ @1\r\n", "* ESEARCH (TAG \"a\") MIN 2 MODSEQ @2\r\na OK ~", m4, m2);
+	DOF(a, "a SEARCH RETURN (MAX) MODSEQ @1 NOT 5\r\n", "* ESEARCH (TAG \"a\") MAX 4 MODSEQ @1\r\na OK ~", m4);
+	DOF(a, "a SEARCH RETURN (MIN MAX) MODSEQ @1 NOT 5\r\n", "* ESEARCH (TAG \"a\") MIN 2 MAX 4 MODSEQ @2\r\na OK ~", m4, m2);
+	DOF(a, "a SEARCH RETURN (MIN COUNT) MODSEQ @1\r\n", "* ESEARCH (TAG \"a\") MIN 2 COUNT 3 MODSEQ @2\r\na OK ~", m4, m5);
+	DOF(a, "a SEARCH RETURN () MODSEQ @1\r\n", "* ESEARCH (TAG \"a\") ALL 2,4:5 MODSEQ @2\r\na OK ~", m4, m5);
+	DOF(a, "a SEARCH RETURN (PARTIAL 1:2) MODSEQ @1\r\n", "* ESEARCH (TAG \"a\") PARTIAL (1:2 2,4) MODSEQ @2\r\na OK ~", m4, m2);
+	DOF(a, "a SEARCH RETURN (ALL) MODSEQ @1\r\n", "* ESEARCH (TAG \"a\")\r\na OK ~", m5 + 1);
+	DOF(a, "a SORT (REVERSE ARRIVAL) UTF-8 MODSEQ @1\r\n", "* SORT ~ (MODSEQ @2)\r\na OK ~", m4, m5);
+	DOF(a, "a SORT (ARRIVAL) UTF-8 MODSEQ @1\r\n", "* SORT\r\na OK ~", m5 + 1);
+	DOF(a, "a UID FETCH 1:* FLAGS (PARTIAL 3:4 CHANGEDSINCE @1)\r\n", "* 4 FETCH (UID ~ FLAGS (\\Draft ~) MODSEQ (@2))\r\na OK ~", m4 - 1, m4);
+	/* "$" is a set of UIDs also where what is gone is asked for. */
+	DO(a, "a ENABLE QRESYNC\r\na SEARCH RETURN (SAVE) 2:4\r\na UID FETCH $ FLAGS (CHANGEDSINCE 1 VANISHED)\r\n",
+	    "* ENABLED QRESYNC\r\na OK ~a OK ~* 2 FETCH ~* 3 FETCH ~* 4 FETCH ~a OK ~");
+	DO(a, "a UID STORE $ +FLAGS.SILENT (\\Deleted)\r\na UID EXPUNGE $\r\n", "~a OK ~* VANISHED ~\r\na OK ~");
+	DO(a, "a UID FETCH $ FLAGS (CHANGEDSINCE 1 VANISHED)\r\n", "* VANISHED (EARLIER) ~\r\na OK ~");
+	DO(a, "a SELECT INBOX (QRESYNC (1 1 $))\r\n", "a BAD ~");
+	client_close(&a);
+}
+
 /* What HIGHESTMODSEQ may say (3.2, 6): never more than was told, whatever MODSEQs were. */
 static void
 test_highest(void **state)
@@ -439,7 +475,7 @@ main(void)
 {
 	const struct CMUnitTest	tests[] = {
 		cmocka_unit_test(test_enable), cmocka_unit_test(test_enabling), cmocka_unit_test(test_select), cmocka_unit_test(test_fetch), cmocka_unit_test(test_items_limit),
-		cmocka_unit_test(test_fetch_many), cmocka_unit_test(test_store), cmocka_unit_test(test_race), cmocka_unit_test(test_search),
+		cmocka_unit_test(test_fetch_many), cmocka_unit_test(test_store), cmocka_unit_test(test_race), cmocka_unit_test(test_search), cmocka_unit_test(test_search_return),
 		cmocka_unit_test(test_highest), cmocka_unit_test(test_status), cmocka_unit_test(test_told), cmocka_unit_test(test_forged),
 	};
 

@@ -405,6 +405,7 @@ show_key(struct buf *b, const struct search_key *key)
 		[SEARCH_LARGER] = "larger", [SEARCH_SMALLER] = "smaller", [SEARCH_BEFORE] = "before", [SEARCH_ON] = "on",
 		[SEARCH_SINCE] = "since", [SEARCH_SENTBEFORE] = "sentbefore", [SEARCH_SENTON] = "senton",
 		[SEARCH_SENTSINCE] = "sentsince", [SEARCH_HEADER] = "header", [SEARCH_BODY] = "body", [SEARCH_TEXT] = "text",
+		[SEARCH_OLDER] = "older", [SEARCH_YOUNGER] = "younger",
 	};
 
 	(void)buf_addf(b, "%s", names[key->op]);
@@ -445,6 +446,9 @@ test_search(void **state)
 		{"nothing", "", "BAD"}, {"space", " ", "BAD"}, {"space at end", " ALL ", "BAD"}, {"unknown", " FOO", "BAD"},
 		{"no argument", " FROM", "BAD"}, {"bad date", " ON 1-1-2000", "BAD"}, {"empty list", " ()", "BAD"},
 		{"open list", " (ALL", "BAD"}, {"or of one", " OR ALL", "BAD"}, {"set 0", " 0", "BAD"}, {"larger -1", " LARGER -1", "BAD"},
+		{"within", " OLDER 1 YOUNGER 4294967295", "and(older 1,younger 4294967295)"}, {"within 0", " OLDER 0", "BAD"},
+		{"within too long", " YOUNGER 4294967296", "BAD"}, {"saved", " OR $ UID $", "and(or(seq,uid))"}, {"saved and more", " $,1", "BAD"},
+		{"return", " RETURN () CHARSET UTF-8 ALL", "and(all)"}, {"return after charset", " CHARSET UTF-8 RETURN () ALL", "BAD"},
 		{"recent as keyword", " KEYWORD \\Seen", "BAD"},
 	};
 

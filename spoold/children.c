@@ -63,7 +63,8 @@ keep_locks(const struct site *s)
 	struct keep k = {.n = 0};
 
 	for (size_t i = 0; i < s->npartitions; i++)
-		keep_add(&k, s->lock_fds[i]);
+		if (s->lock_fds[i] >= 0)
+			keep_add(&k, s->lock_fds[i]);
 	return k;
 }
 
@@ -190,7 +191,8 @@ commit_start(void)
 	keep_notify(&k, family.site);
 	keep_add(&k, family.site->commit_fd);
 	for (size_t i = 0; i < family.site->nvolumes; i++)
-		keep_add(&k, family.site->volumes[i].fd);
+		if (family.site->volumes[i].fd >= 0)
+			keep_add(&k, family.site->volumes[i].fd);
 	spec.keep = k.fds;
 	spec.nkeep = k.n;
 	family.commit = parent_spawn(family.parent, &spec);

@@ -441,7 +441,8 @@ commit_end_if_idle(struct commit *c)
 	/* Once more, all of it. */
 	c->is_last = true;
 	c->is_due = true;
-	c->dirty = UINT32_MAX;
+	for (size_t i = 0; i < c->site->npartitions; i++)
+		c->dirty |= c->parts[i].is_failed ? 0 : (uint32_t)1 << i;
 	commit_batch(c);
 }
 
@@ -520,6 +521,8 @@ commit_init(struct commit *c, const struct site *site, int chan)
 
 	*c = (struct commit){.site = site, .calls = site->calls, .chan = chan, .collected_end = &c->collected,
 	    .written_end = &c->written};
+	for (size_t i = 0; i < site->npartitions; i++)
+		c->parts[i].is_failed = site->is_down[i];
 	if (c->calls.syncfs == NULL)
 		c->calls.syncfs = syncfs;
 	if (c->calls.fdatasync == NULL)

@@ -286,7 +286,7 @@ emptiest_partition(const struct store_host *host)
 		unsigned long long room;
 
 		(void)snprintf(path, sizeof(path), "%s/%s", host->active_dir, host->partitions[i]);
-		if (statvfs(path, &st) != 0)
+		if ((host->is_down != NULL && host->is_down[i]) || statvfs(path, &st) != 0)
 			continue;
 		room = (unsigned long long)st.f_bavail * st.f_frsize;
 		if (room <= most)

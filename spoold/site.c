@@ -34,6 +34,7 @@ site_host(const struct site *s)
 	    .index_dir = s->conf.index_dir,
 	    .partition = s->partitions[0],
 	    .partitions = s->partitions,
+	    .is_down = s->is_down,
 	    .epoch = s->epoch,
 	    .segment_max_bytes = s->conf.segment_max_bytes,
 	    .map_bytes = s->conf.map_bytes,
@@ -76,25 +77,40 @@ make_socket_dir(const char *socket)
 		make_dir(path, (uid_t)-1, (gid_t)-1, 0755);
 }
 
+/* By the step that failed, with errno. No partition left: then there is nothing to serve. */
 static void
+partition_down(struct site *s, size_t i, const char *step)
+{
+	if (s->is_down[i])
+		return;
+	s->is_down[i] = true;
+	LOG("warn.partition.down", log_str("partition", s->partitions[i]), log_str("step", step), log_str("why", strerrordesc_np(errno)));
+	for (i = 0; i < s->npartitions; i++)
+		if (!s->is_down[i])
+			return;
+	DIE(EXIT_TEMP, "fatal.partitions", log_str("why", "none can be had"));
+}
+
+static int
 make_partition_dir(const struct conf_user *owner, const char *dir, const char *partition)
 {
 	char path[PATH_MAX];
 
 	(void)snprintf(path, sizeof(path), "%s/%s", dir, partition);
-	make_dir(path, owner->is_set ? owner->uid : (uid_t)-1, owner->is_set ? owner->gid : (gid_t)-1, 0700);
+	return dir_make(path, owner->is_set ? owner->uid : (uid_t)-1, owner->is_set ? owner->gid : (gid_t)-1, 0700);
 }
 
 static void
-make_dirs(const struct site *s)
+make_dirs(struct site *s)
 {
 	make_socket_dir(s->conf.session_socket);
 	make_socket_dir(s->conf.deliver_socket);
 	make_socket_dir(s->conf.commit_socket);
 	make_socket_dir(s->conf.upkeep_socket);
 	for (size_t i = 0; i < s->npartitions; i++) {
-		make_partition_dir(&s->conf.worker_user, s->conf.active_dir, s->partitions[i]);
-		make_partition_dir(&s->conf.worker_user, s->conf.index_dir, s->partitions[i]);
+		if (make_partition_dir(&s->conf.worker_user, s->conf.active_dir, s->partitions[i]) != 0 ||
+		    make_partition_dir(&s->conf.worker_user, s->conf.index_dir, s->partitions[i]) != 0)
+			partition_down(s, i, "directory");
 	}
 }
 
@@ -123,7 +139,7 @@ lock_wait(int fd, const char *partition)
 	}
 }
 
-/* True when the lock came with us over a SIGHUP. */
+/* True when the lock came with us over a SIGHUP. Where its file cannot be had the partition is down. */
 static bool
 lock_take(struct site *s, struct parent *p, size_t i)
 {
@@ -136,8 +152,10 @@ lock_take(struct site *s, struct parent *p, size_t i)
 		return true;
 	(void)snprintf(path, sizeof(path), "%s/%s/lock", s->conf.active_dir, s->partitions[i]);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		DIE(EXIT_TEMP, "fatal.lock", log_str("path", path));
+	if (fd < 0) {
+		partition_down(s, i, "lock");
+		return false;
+	}
 	lock_wait(fd, s->partitions[i]);
 	s->lock_fds[i] = fd;
 	parent_keep_fd(p, name, fd);
@@ -146,36 +164,47 @@ lock_take(struct site *s, struct parent *p, size_t i)
 
 /* ---- epoch ---- */
 
-/* The epoch in force, for the image that replaces us at a SIGHUP. */
+/* For the image that replaces us at a SIGHUP: the epoch in force, and which partitions are not in it. */
+struct kept {
+	uint32_t	epoch, down;
+};
+
 static void
 epoch_keep(const struct site *s, struct parent *p)
 {
+	struct kept kept = {.epoch = s->epoch};
 	int fd = memfd_create(KEPT_EPOCH, MFD_CLOEXEC);
 
-	if (fd < 0 || pwrite(fd, &s->epoch, sizeof(s->epoch), 0) != (ssize_t)sizeof(s->epoch))
+	for (size_t i = 0; i < s->npartitions; i++)
+		kept.down |= (uint32_t)s->is_down[i] << i;
+	if (fd < 0 || pwrite(fd, &kept, sizeof(kept), 0) != (ssize_t)sizeof(kept))
 		DIE(EXIT_TEMP, "fatal.epoch", log_str("what", "memory file"));
 	parent_keep_fd(p, KEPT_EPOCH, fd);
 }
 
-static uint32_t
+static struct kept
 epoch_kept(struct parent *p)
 {
 	int fd = parent_kept_fd(p, KEPT_EPOCH);
-	uint32_t epoch = 0;
+	struct kept kept = {0};
 
-	if (fd < 0 || pread(fd, &epoch, sizeof(epoch), 0) != (ssize_t)sizeof(epoch))
+	if (fd < 0 || pread(fd, &kept, sizeof(kept), 0) != (ssize_t)sizeof(kept))
 		DIE(EXIT_TEMP, "fatal.epoch", log_str("what", "the one before the reload"));
-	return epoch;
+	return kept;
 }
 
+/* The partition's epoch, begun or raised; 0 where it is down. */
 static uint32_t
-epoch_of(const struct site *s, size_t i, bool force)
+epoch_of(struct site *s, size_t i, bool force)
 {
 	uint32_t epoch;
 
-	if (epoch_begin(s->conf.active_dir, s->partitions[i], force, &epoch) != 0)
-		DIE(EXIT_TEMP, "fatal.epoch", log_str("partition", s->partitions[i]));
-	return epoch;
+	if (s->is_down[i])
+		return 0;
+	if (epoch_begin(s->conf.active_dir, s->partitions[i], force, &epoch) == 0)
+		return epoch;
+	partition_down(s, i, "epoch");
+	return 0;
 }
 
 /* One number for all: those behind are raised to the highest. */
@@ -186,7 +215,7 @@ epoch_level(struct site *s, uint32_t *epochs)
 		if (epochs[i] > s->epoch)
 			s->epoch = epochs[i];
 	for (size_t i = 0; i < s->npartitions; i++)
-		while (epochs[i] < s->epoch)
+		while (!s->is_down[i] && epochs[i] < s->epoch)
 			epochs[i] = epoch_of(s, i, true);
 }
 
@@ -205,14 +234,19 @@ site_raise_epoch(struct site *s, struct parent *p)
 static void
 take_partitions(struct site *s, struct parent *p)
 {
-	uint32_t epochs[PARTITIONS_MAX], kept = 0;
+	uint32_t epochs[PARTITIONS_MAX];
+	struct kept kept = {0};
 
 	for (size_t i = 0; i < s->npartitions; i++) {
-		bool is_kept = lock_take(s, p, i);
+		bool is_kept = !s->is_down[i] && lock_take(s, p, i);
 
-		if (is_kept && kept == 0)
+		if (is_kept && kept.epoch == 0)
 			kept = epoch_kept(p);
-		epochs[i] = is_kept ? kept : epoch_of(s, i, false);
+		/* One that was down has missed epochs. */
+		if (is_kept && (kept.down >> i & 1) == 0)
+			epochs[i] = kept.epoch;
+		else
+			epochs[i] = epoch_of(s, i, is_kept);
 	}
 	epoch_level(s, epochs);
 	epoch_keep(s, p);
@@ -230,10 +264,14 @@ open_volumes(struct site *s)
 		int fd;
 
 		(void)snprintf(path, sizeof(path), "%s/%s", s->conf.active_dir, s->partitions[i]);
-		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd < 0 || fstat(fd, &st) != 0)
-			DIE(EXIT_TEMP, "fatal.dir", log_str("path", path));
-		while (v < s->nvolumes && s->volumes[v].dev != st.st_dev)
+		fd = s->is_down[i] ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0 || fstat(fd, &st) != 0) {
+			partition_down(s, i, "open");
+			s->volume_of[i] = s->nvolumes;
+			s->volumes[s->nvolumes++] = (struct volume){.fd = -1};
+			continue;
+		}
+		while (v < s->nvolumes && (s->volumes[v].fd < 0 || s->volumes[v].dev != st.st_dev))
 			v++;
 		s->volume_of[i] = v;
 		if (v < s->nvolumes) {
@@ -294,6 +332,6 @@ site_end(struct site *s)
 	if (!atomic_load(&s->notify.shared->is_synced))
 		return;
 	for (size_t i = 0; i < s->npartitions; i++)
-		if (epoch_end(s->conf.active_dir, s->partitions[i]) != 0)
+		if (!s->is_down[i] && epoch_end(s->conf.active_dir, s->partitions[i]) != 0)
 			LOG("warn.epoch.end", log_str("partition", s->partitions[i]), log_str("why", strerrordesc_np(errno)));
 }

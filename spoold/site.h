@@ -15,7 +15,7 @@
 /* A file system that holds partitions: the one descriptor whose syncs tell about it, opened before the first append. */
 struct volume {
 	dev_t	dev;
-	int	fd;
+	int	fd;	/* -1: of a partition that is down */
 };
 
 /* How the committer syncs a descriptor; zero: the system's calls. A seam for tests. */
@@ -32,6 +32,7 @@ struct site {
 	size_t			 volume_of[PARTITIONS_MAX];	/* partition -> index in volumes */
 	struct volume		 volumes[PARTITIONS_MAX];
 	size_t			 nvolumes;
+	bool			 is_down[PARTITIONS_MAX];	/* cannot be had: its users wait, the others do not notice */
 	int			 lock_fds[PARTITIONS_MAX];	/* flock of each partition, kept in every process */
 	uint32_t		 epoch;
 	int			 session_fd, deliver_fd, commit_fd, upkeep_fd;	/* listeners */
@@ -43,11 +44,12 @@ struct site {
 
 /*
  * In the parent, before any child: directories, locks, epoch, sync descriptors, listeners, notices. Over
- * a SIGHUP the locks and the epoch are those of before. Ends the process (111) where something cannot be had.
+ * a SIGHUP the locks and the epoch are those of before. A partition whose disk fails is put out of service until the next
+ * SIGHUP or start (warn.partition.down). Ends the process (111) where something else cannot be had, or no partition is left.
  */
 struct parent;
 void			site_prepare(struct site *, struct parent *);
-/* A sync failed: the next epoch for every partition. Ends the process (111) when that cannot be written. */
+/* A sync failed: the next epoch for every partition; one where it cannot be written is put out of service. */
 void			site_raise_epoch(struct site *, struct parent *);
 /* After the last child: an orderly stop where the committer said that everything is synced. */
 void			site_end(struct site *);

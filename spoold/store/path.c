@@ -158,11 +158,16 @@ enum lookup
 store_exists(const struct store_host *host, struct slice user, const char **partition_out)
 {
 	char path[PATH_MAX];
+	bool is_known = true;
 	struct stat st;
 
 	if (!user_is_valid(user))
 		return ABSENT;
 	for (size_t i = 0; host->partitions[i] != NULL; i++) {
+		if (host->is_down != NULL && host->is_down[i]) {
+			is_known = false;
+			continue;
+		}
 		if (path_user(host->active_dir, host->partitions[i], "", user, path) != 0)
 			return LOOKUP_TEMP;
 		if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
@@ -175,7 +180,7 @@ store_exists(const struct store_host *host, struct slice user, const char **part
 			return LOOKUP_TEMP;
 		}
 	}
-	return ABSENT;
+	return is_known ? ABSENT : LOOKUP_TEMP;
 }
 
 /* Names in a directory that may be users'; those that begin with '~' or '.' are not. */

@@ -45,6 +45,7 @@ struct store_host {
 	const char	*index_dir;
 	const char	*partition;	/* the partition new users are made in */
 	const char *const *partitions;	/* all of this host, NULL-terminated */
+	const bool	*is_down;	/* which of them are out of service; NULL: none */
 	uint32_t	 epoch;		/* of every partition; raised by the parent */
 	uint64_t	 segment_max_bytes;
 	uint64_t	 map_bytes;	/* LMDB map size of one user */
@@ -89,7 +90,7 @@ enum lookup	 store_open(const struct store_host *, struct slice user, struct sto
 int		 store_each_user(const struct store_host *, const char *partition, bool (*fn)(void *arg, struct slice user), void *arg);
 /* Makes the spool's directory and first segment (no mailboxes) in host->partition; STORE_OK also when it was there. Synced. */
 enum store_result store_create(const struct store_host *, struct slice user);
-/* FOUND, ABSENT, LOOKUP_TEMP by looking at directories only; partition_out (static string of host) when FOUND. */
+/* FOUND, ABSENT, LOOKUP_TEMP (also while a partition is down that the user may be on) by looking at directories only; partition_out (static string of host) when FOUND. */
 enum lookup	 store_exists(const struct store_host *, struct slice user, const char **partition_out);
 /* FOUND at once, without a look at the disk: the process has its log open and had no trouble with it. */
 bool		 store_is_open(const struct store_host *, struct slice user, const char **partition_out);

@@ -165,6 +165,16 @@ store_current_begin(struct store *s)
 }
 
 enum store_result
+store_current_begin_since(struct store *s, uint64_t modseq)
+{
+	enum store_result r = store_current_begin(s);
+
+	if (r != STORE_OK || !s->is_behind || s->ix.meta.next_modseq > modseq)
+		return r;
+	return (r = index_end(&s->ix)) == STORE_OK ? current_again(s, true) : r;
+}
+
+enum store_result
 store_read_begin_since(struct store *s, uint64_t modseq)
 {
 	enum store_result r = store_read_begin(s);

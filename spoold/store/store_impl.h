@@ -39,6 +39,8 @@ enum store_result store_read_begin_since(struct store *, uint64_t modseq);
  * that (is_behind). Where the index cannot be written the transaction is one to write, and index_end drops it.
  */
 enum store_result store_current_begin(struct store *);
+/* The same, but never of before the record of that modseq: where it must be it waits. */
+enum store_result store_current_begin_since(struct store *, uint64_t modseq);
 /* The turn to write, waiting a moment. False: another process is in a long change; what can wait should. */
 bool		 store_turn(struct store *);
 
@@ -78,6 +80,8 @@ enum store_result mbox_rename_tree(struct store *, struct slice from, struct sli
  * view.c: begins to read and loads the view's mailbox, deleted or not: what it held can be read until the next sync; and
  * what the view was not told is gone. STORE_NOMBOX also where that was purged.
  */
+/* store_current_begin, but never of before what the view was told. */
+enum store_result view_current_begin(struct store *, const struct view *);
 enum store_result view_begin(struct store *, const struct view *, struct mbox *, const struct untold **gone_out);
 /* view.c: a message as the view shows it, but for seq and is_expunged. False: the index fails (rc). */
 bool		msg_fill(struct store *, const struct view *, uint32_t uid, const struct ix_msg *, struct msg_info *out);

@@ -176,7 +176,7 @@ claim_recent(struct store *s, const struct view *v)
 enum store_result
 view_sync(struct store *s, struct view *v, bool may_expunge, struct arena *a, struct view_delta *out)
 {
-	enum store_result r = store_current_begin(s), ended;
+	enum store_result r = view_current_begin(s, v), ended;
 	struct view moved = *v;
 	struct mbox m = {0};
 
@@ -209,7 +209,7 @@ view_is_stale(struct store *s, const struct view *v)
 	struct mbox m;
 	bool is_stale;
 
-	if (store_current_begin(s) != STORE_OK)
+	if (view_current_begin(s, v) != STORE_OK)
 		return true;
 	is_stale = find_mbox(s, v->mailbox, &m) != STORE_OK || m.v.highestmodseq > v->modseq ||
 	    m.v.expunge_modseq > v->expunge_modseq || m.v.uidnext > v->uidnext || m.v.uidvalidity != v->uidvalidity;

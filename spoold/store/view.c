@@ -6,11 +6,25 @@
 #include "log.h"
 #include "store/msgs.h"
 
+/* The highest modseq that the view was told of, in whatever way. */
+static uint64_t
+known_modseq(const struct view *v)
+{
+	uint64_t known = v->modseq > v->expunge_modseq ? v->modseq : v->expunge_modseq;
+
+	return v->sync_modseq > known ? v->sync_modseq : known;
+}
+
+enum store_result
+view_current_begin(struct store *s, const struct view *v)
+{
+	return store_current_begin_since(s, known_modseq(v));
+}
+
 enum store_result
 view_begin(struct store *s, const struct view *v, struct mbox *m, const struct untold **gone)
 {
-	uint64_t known = v->modseq > v->expunge_modseq ? v->modseq : v->expunge_modseq;
-	enum store_result r = store_read_begin_since(s, v->sync_modseq > known ? v->sync_modseq : known);
+	enum store_result r = store_read_begin_since(s, known_modseq(v));
 
 	if (r != STORE_OK)
 		return r;

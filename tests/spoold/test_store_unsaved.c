@@ -2,6 +2,7 @@
  * The index cannot be written: the disk is full, fails, or is read-only. The log goes on, and everybody sees all of it; when the
  * index can be written again it is. LMDB's writes are replaced by definitions here, which the linker prefers to libc's.
  */
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -120,6 +121,29 @@ go_on_elsewhere(struct fixture *f, const struct view *v, uint32_t want, uint32_t
 	assert_int_equal(status, 0);
 }
 
+/* A process that has the turn for a while, from now on. */
+static void
+hold_turn(const char *data)
+{
+	int ready[2];
+	char c;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	assert_true((pid = fork()) >= 0);
+	if (pid == 0) {
+		int fd = open(data, O_RDONLY | O_CLOEXEC);
+
+		if (flock(fd, LOCK_EX) != 0 || write(ready[1], "x", 1) != 1)
+			_exit(1);
+		usleep(100000);
+		_exit(0);
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 static void
 unsaved(int with, bool meta)
 {
@@ -169,6 +193,14 @@ unsaved(int with, bool meta)
 	go_on_elsewhere(&f, &v, 6, MSG_SEEN);
 	assert_int_equal(store_mbox_create(s, SLICE("user.alice.work"), USE_NONE, made), STORE_OK);
 	assert_int_equal(store_mbox_create(s, SLICE("user.alice.work"), USE_NONE, made), STORE_EXISTS);
+	/* Another process has the turn for longer than a reader waits otherwise: what was told is not untold. */
+	go_on_elsewhere(&f, &v, 6, MSG_SEEN);
+	hold_turn(data);
+	assert_int_equal(view_sync(s, &v, true, &a, &d), STORE_OK);
+	assert_int_equal(d.nexpunges + d.nchanges, 0);
+	assert_int_equal(d.exists, 6);
+	assert_int_equal(count(s, &v, MSG_SEEN), 6);
+	assert_int_equal(waitpid(-1, NULL, 0) > 0, 1);
 	assert_int_equal(saved_modseq(s), before);
 	/* Not at each step: once in a while it is tried. */
 	assert_in_range(nfailed, 1, 12);

@@ -117,7 +117,6 @@ imap_no_store(struct imap *im, enum store_result r, const char *missing_code)
 	case STORE_FULL:
 		imap_no(im, "[UNAVAILABLE] The server's disk is full");
 		return;
-	case STORE_PURGED:
 	case STORE_DAMAGED:
 		imap_no(im, "[UNAVAILABLE] Damaged, the operator was told");
 		return;

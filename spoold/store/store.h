@@ -33,7 +33,6 @@ enum store_result {
 	STORE_EXISTS,	/* the name is taken */
 	STORE_LIMIT,	/* a named limit would be passed, or what is asked for does not fit the arena */
 	STORE_FULL,	/* below the partition's reserve, or ENOSPC: nothing changed */
-	STORE_PURGED,	/* older than the mailbox's purge horizon: what was expunged since is not known any more */
 	STORE_DAMAGED,	/* a record's checksum fails: what it holds is not served */
 	STORE_TEMP,	/* anything else; logged where it happened */
 };
@@ -263,9 +262,6 @@ bool		  store_is_behind(const struct store *);
  */
 enum store_result view_vanished(struct store *, const struct view *, uint64_t since, const struct uid_set *known, struct arena *,
 		    struct uid_set *out);
-/* For RFC 7162: uids expunged with modseq > since, ascending. */
-enum store_result store_expunged_since(struct store *, const unsigned char *mailbox, uint64_t since, struct arena *,
-		    uint32_t **uids_out, size_t *n_out);
 
 /* Keyword i's name for i < *n_out (slices in the arena). Names never change their bit. */
 enum store_result store_keywords(struct store *, struct arena *, struct slice **names_out, size_t *n_out);

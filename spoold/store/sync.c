@@ -215,32 +215,3 @@ view_is_stale(struct store *s, const struct view *v)
 	    m.v.expunge_modseq > v->expunge_modseq || m.v.uidnext > v->uidnext || m.v.uidvalidity != v->uidvalidity;
 	return index_end(&s->ix) != STORE_OK || is_stale;
 }
-
-enum store_result
-store_expunged_since(struct store *s, const unsigned char *mailbox, uint64_t since, struct arena *a, uint32_t **uids_out,
-    size_t *n_out)
-{
-	enum store_result r = store_current_begin(s), ended;
-	struct untold gone;
-	struct mbox m;
-
-	if (r != STORE_OK)
-		return r;
-	*n_out = 0;
-	if ((r = find_mbox(s, mailbox, &m)) == STORE_OK && since < m.v.purge_modseq)
-		r = STORE_PURGED;
-	if (r == STORE_OK) {
-		untold_load(&s->ix, m.v.num, since, UINT64_MAX, SIZE_MAX, &gone);
-		if ((*uids_out = ARENA_NEW(a, uint32_t, (size_t)untold_below(&gone, UINT32_MAX) + 1)) == NULL)
-			r = STORE_LIMIT;
-		for (size_t i = 0; i < gone.n && r == STORE_OK; i++) {
-			int bit;
-
-			while ((bit = bits_take(gone.v[i].uids)) >= 0)
-				(*uids_out)[(*n_out)++] = gone.v[i].block * BLOCK_UIDS + (uint32_t)bit;
-		}
-		untold_free(&gone);
-	}
-	ended = index_end(&s->ix);
-	return ended == STORE_OK ? r : ended;
-}

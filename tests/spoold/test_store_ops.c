@@ -322,8 +322,9 @@ test_expunge(void **state)
 	struct uid_set set = fx_one(&r, 3, 6);
 	struct store *s;
 	uint64_t modseq, first;
-	uint32_t *uids;
-	size_t n;
+	struct uid_range whole;
+	struct uid_set all = fx_one(&whole, 1, UINT32_MAX), gone;
+	struct view v;
 
 	(void)state;
 	fx_make(&f);
@@ -338,11 +339,11 @@ test_expunge(void **state)
 	assert_true(modseq > first);
 	assert_int_equal(info(s, INBOX).exists, 7);
 	assert_int_equal(info(s, INBOX).uidnext, 11);
-	assert_int_equal(store_expunged_since(s, id, 0, &mem, &uids, &n), STORE_OK);
-	assert_int_equal(n, 3);
-	assert_true(uids[0] == 2 && uids[1] == 3 && uids[2] == 4);
-	assert_int_equal(store_expunged_since(s, id, first, &mem, &uids, &n), STORE_OK);
-	assert_true(n == 1 && uids[0] == 2);
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	assert_int_equal(view_vanished(s, &v, 0, &all, &mem, &gone), STORE_OK);
+	assert_true(gone.n == 1 && gone.r[0].lo == 2 && gone.r[0].hi == 4);
+	assert_int_equal(view_vanished(s, &v, first, &all, &mem, &gone), STORE_OK);
+	assert_true(gone.n == 1 && gone.r[0].lo == 2 && gone.r[0].hi == 2);
 	assert_int_equal(store_expunge(s, id, NULL, false, &modseq), STORE_OK);
 	assert_int_equal(info(s, INBOX).exists, 0);
 	assert_int_equal(info(s, INBOX).bytes, 0);

@@ -149,26 +149,26 @@ def spread(rows, key):
 
 
 def table(results, fs, case, names, connections):
-    lines = ["| messages a second | " + " | ".join(f"{c} conn." for c in connections) + " | p50 / p99 ms | CPU ms |",
-             "|---" * (len(connections) + 3) + "|"]
+    """A column for each number of connections: the rate with its spread, then p50 and p99."""
+    lines = ["| messages a second; p50 / p99 ms | " + " | ".join(f"{c} conn." for c in connections) + " | CPU ms |",
+             "|---" * (len(connections) + 2) + "|"]
     for name in names + [FLOOR]:
-        cells, last = [], None
+        cells = []
         for c in connections:
             rows = [r for r in results if r["fs"] == fs and r["case"] == case and r["system"] == name and r["connections"] == c]
-            s = spread(rows, "rate")
-            cells.append(f"{s[0]:,.0f} ({s[1]:,.0f}-{s[2]:,.0f})" if s else "")
-            last = rows if rows else last
+            s, p50, p99 = (spread(rows, k) for k in ("rate", "p50", "p99"))
+            cell = f"{s[0]:,.0f} ({s[1]:,.0f}-{s[2]:,.0f})" if s else ""
+            cells.append(cell + (f"; {p50[0]:.1f} / {p99[0]:.1f}" if p50 and p99 else ""))
         at = [r for r in results if r["fs"] == fs and r["case"] == case and r["system"] == name and r["connections"] == 64]
-        p50, p99, cpu = (spread(at, k) for k in ("p50", "p99", "cpu_ms"))
-        cells.append(f"{p50[0]:.1f} / {p99[0]:.1f}" if p50 and p99 else "")
+        cpu = spread(at, "cpu_ms")
         cells.append(f"{cpu[0]:.2f}" if cpu else "")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def report(data):
-    print("\n" + data["machine"] + f"; {USERS} users, {data['rounds']} rounds; median (lowest-highest); p50, p99 and CPU of the "
-          "server's processes at 64 connections\n")
+    print("\n" + data["machine"] + f"; {USERS} users, {data['rounds']} rounds; median (lowest-highest); p50 / p99; CPU of the server's "
+          "processes at 64 connections\n")
     names = data["systems"]
     for fs in sorted({r["fs"] for r in data["delivery"]}):
         for case in dict.fromkeys(r["case"] for r in data["delivery"]):

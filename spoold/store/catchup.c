@@ -78,6 +78,7 @@ index_catch_up(struct index *ix, bool *more_out)
 	struct scan scan;
 	uint64_t before = m->offset;
 	uint32_t n = 0;
+	bool is_next = false;
 
 	*more_out = false;
 	if (!index_is_behind(ix))
@@ -104,6 +105,7 @@ index_catch_up(struct index *ix, bool *more_out)
 		m->next_modseq = r.next_modseq;
 		m->next_uid = r.next_uid;
 		m->last_epoch = r.epoch;
+		is_next = r.type == RECORD_NEXT;
 		n++;
 	}
 	mark_holes(m, &scan, NULL);
@@ -115,5 +117,9 @@ index_catch_up(struct index *ix, bool *more_out)
 		return bad;
 	}
 	scan_end(&scan);
+	/* The log goes on, and not where spool_follow looks: the next segment may be lost, with others behind it. */
+	if (is_next && m->segment == ix->spool->head.number && !ix->spool->is_locked && spool_follow(ix->spool) == 0 &&
+	    m->segment == ix->spool->head.number)
+		(void)spool_reopen(ix->spool);
 	return STORE_OK;
 }

@@ -393,6 +393,54 @@ test_begun(void **state)
 	fx_free(&f);
 }
 
+/* A process that was away since before the lost segment was begun finds what is behind it, too. */
+static void
+test_lost_unseen(void **state)
+{
+	uint32_t live, last, all, got;
+	int ask[2], answer[2];
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s;
+	pid_t pid;
+	char c;
+
+	(void)state;
+	s = segments(&f, id, 2);
+	all = readable(s, id, &live, &last);
+	store_close(s);
+	store_drop_cached();
+	assert_true(pipe(ask) == 0 && pipe(answer) == 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		close(ask[1]);
+		s = fx_open(&f);
+		while (write(answer[1], &all, sizeof(all)) == sizeof(all) && read(ask[0], &c, 1) == 1)
+			all = readable(s, id, &live, &last);
+		_exit(0);
+	}
+	assert_int_equal(read(answer[0], &got, sizeof(got)), sizeof(got));
+	while (access(fx_path(&f, f.active, "log.000003"), F_OK) != 0)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	move_file(&f, "log.000003", "kept", false);
+	store_drop_cached();
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(access(fx_path(&f, f.active, "log.000004"), F_OK), 0);
+	/* Once to come to the end of the old one, once behind it. */
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(write(ask[1], "x", 1), 1);
+		assert_int_equal(read(answer[0], &got, sizeof(got)), sizeof(got));
+	}
+	close(ask[1]);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	s = fx_open(&f);
+	assert_int_equal(got, readable(s, id, &live, &last));
+	assert_true(got > all);
+	store_close(s);
+	fx_free(&f);
+}
+
 /* A file of somebody else's log under the right name is nobody's here. */
 static void
 test_another_user(void **state)
@@ -579,6 +627,7 @@ main(void)
 		cmocka_unit_test(test_not_compacted),
 		cmocka_unit_test(test_lost_last),
 		cmocka_unit_test(test_begun),
+		cmocka_unit_test(test_lost_unseen),
 		cmocka_unit_test(test_another_user),
 		cmocka_unit_test(test_accept),
 		cmocka_unit_test(test_replaced),

@@ -46,8 +46,8 @@ enum record_type {
 	RECORD_HUSK_BODY = 'b',		/* and of a RECORD_BODY */
 	RECORD_FENCE = 'E',
 	RECORD_SEALED = 'Z',
-	RECORD_NEXT = 'O',	/* last of a segment: the log goes on in segment uid */
-	RECORD_ACCEPT = 'G',	/* what of the log before it cannot be read any more is given up */
+	RECORD_NEXT = 'O',	/* last of a segment: the log goes on in segment uid. A second one: not there, that is lost, but here */
+	RECORD_ACCEPT = 'G',	/* extra: holes of the log that are given up */
 };
 
 struct record {

@@ -97,23 +97,53 @@ ck_rebuild(struct ck *ck, struct slice user)
 	return ok;
 }
 
+/* A line each on stdout. */
+static void
+show_losses(struct slice user, const struct loss *l, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (l[i].to == UINT64_MAX)
+			printf("%.*s %u 0 segment given up\n", (int)user.n, user.p, l[i].segment);
+		else if (l[i].to == 0)
+			printf("%.*s %u %llu what it names given up\n", (int)user.n, user.p, l[i].segment, (unsigned long long)l[i].from);
+		else
+			printf("%.*s %u %llu %llu bytes given up\n", (int)user.n, user.p, l[i].segment, (unsigned long long)l[i].from,
+			    (unsigned long long)(l[i].to - l[i].from));
+	}
+}
+
 bool
 ck_accept(struct ck *ck, struct slice user)
 {
+	struct buf losses = buf_make(RECORD_EXTRA_MAX_BYTES);
+	enum store_result r = STORE_TEMP;
+	const char *dir;
 	struct store *st;
-	bool ok = false;
+	size_t n = 0;
 
 	ck->users++;
 	if (store_open(&ck->host, user, &st) == FOUND) {
-		ok = store_accept_loss(st) == STORE_OK;
+		ck->host.no_checkpoint = true;
+		dir = ck_private_dir(ck);
+		r = dir == NULL ? STORE_TEMP : store_losses(st, dir, &losses);
+		ck->host.no_checkpoint = false;
+		ck_private_drop(ck);
+		n = losses.n / sizeof(struct loss);
+		if (r == STORE_OK && n > 0)
+			r = store_accept_losses(st, (const struct loss *)(const void *)losses.p, n);
 		store_close(st);
 	}
-	if (!ok) {
+	if (r == STORE_OK)
+		show_losses(user, (const struct loss *)(const void *)losses.p, n);
+	else {
 		fprintf(stderr, "spoolck: %.*s: not accepted\n", (int)user.n, user.p);
 		ck->failed++;
 	}
+	if (r == STORE_OK && n == 0)
+		printf("%.*s 0 0 nothing is missing; an index that lacks something needs a rebuild\n", (int)user.n, user.p);
+	buf_free(&losses);
 	store_drop_cached();
-	return ok;
+	return r == STORE_OK;
 }
 
 /* ---- show ---- */

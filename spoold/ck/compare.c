@@ -48,7 +48,7 @@ counts(const struct side *s)
 	struct ix_body b;
 
 	if (s->k.p[0] != 'b' || s->v.n != sizeof(b))
-		return strchr("AxgdqR", s->k.p[0]) == NULL;
+		return strchr("AxghdqR", s->k.p[0]) == NULL;
 	memcpy(&b, s->v.p, sizeof(b));
 	return b.refs > 0;
 }

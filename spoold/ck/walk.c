@@ -21,6 +21,7 @@ struct walk {
 	struct spool	*spool;
 	uint64_t	 modseq;	/* of the last record */
 	uint32_t	 next_uid, epoch;
+	uint32_t	 next;		/* the segment that the last record names */
 	uint64_t	 records;
 };
 
@@ -35,6 +36,10 @@ check_numbers(struct walk *w, const struct scan *s, const struct record *r)
 		ck_found(w->ck, user, s->head.number, r->start, "next UID goes back");
 	if (r->epoch < w->epoch)
 		ck_found(w->ck, user, s->head.number, r->start, "epoch goes back");
+	w->next = r->type == RECORD_NEXT ? r->uid : 0;
+	/* Behind a lost segment numbers are raised; put back it has those between. */
+	if (w->next > s->head.number + 1)
+		return;
 	w->modseq = r->next_modseq;
 	w->next_uid = r->next_uid;
 	w->epoch = r->epoch;
@@ -159,6 +164,9 @@ ck_walk(struct ck *ck, struct spool *s, uint32_t *epoch_out)
 				return false;
 		}
 	}
+	if (w.next > (uint32_t)highest && segment_is_prepared(s->dir_fd, slice_of(s->user), w.next) == ABSENT &&
+	    segment_highest(s->dir_fd) == highest)
+		ck_found(ck, s->user, w.next, 0, "segment is missing");
 	*epoch_out = w.epoch;
 	return true;
 }

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "store/blocks.h"
 #include "store/dup.h"
+#include "store/holes.h"
 #include "store/metadata.h"
 #include "store/purge.h"
 
@@ -92,8 +93,17 @@ apply_message(struct index *ix, const struct scan *s, const struct record *r)
 	mbox_save(ix, &m);
 }
 
+/* A record names what should be there and is not: another hole, unless it went with one that is known. */
 static void
-link_entries(struct index *ix, const struct record *r, struct extra_link *l, struct mbox *m)
+names_missing(struct index *ix, const struct scan *s, const struct record *r, uint64_t modseq)
+{
+	if (!hole_may_hold(ix, modseq))
+		hole_found(ix, &(struct loss){.segment = s->head.number, .from = r->start, .modseq_from = modseq,
+		    .modseq_to = modseq + 1});
+}
+
+static void
+link_entries(struct index *ix, const struct scan *s, const struct record *r, struct extra_link *l, struct mbox *m)
 {
 	int bits[STORE_KEYWORDS_MAX];
 	uint32_t nbits = 0;
@@ -112,7 +122,7 @@ link_entries(struct index *ix, const struct record *r, struct extra_link *l, str
 			/* Purged since, or its own record was damaged: nobody else is renumbered. */
 			if (ix->husks == 0) {
 				odd(ix, r, "body");
-				ix->meta.has_holes = 1;
+				names_missing(ix, s, r, e.body_modseq);
 			}
 			continue;
 		}
@@ -127,7 +137,7 @@ link_entries(struct index *ix, const struct record *r, struct extra_link *l, str
 }
 
 static void
-apply_link(struct index *ix, const struct record *r)
+apply_link(struct index *ix, const struct scan *s, const struct record *r)
 {
 	static const unsigned char none[RECORD_ID_BYTES];
 	struct extra_link l;
@@ -140,13 +150,14 @@ apply_link(struct index *ix, const struct record *r)
 	if (!mbox_load(ix, r->mailbox, &to)) {
 		if (l.create.name.n == 0 || ix->rc != 0) {
 			odd(ix, r, "mailbox");
-			ix->meta.has_holes = 1;
+			if (ix->meta.has_holes == 0)
+				names_missing(ix, s, r, 0);
 			return;
 		}
 		mbox_make(ix, r->mailbox, l.create.name, l.create.uidvalidity, l.create.use, r->modseq, &to);
 		metadata_copy(ix, l.source, r->mailbox);	/* INBOX renamed: both have them (RFC 5464 4.1) */
 	}
-	link_entries(ix, r, &l, &to);
+	link_entries(ix, s, r, &l, &to);
 	if (memcmp(l.source, r->mailbox, RECORD_ID_BYTES) == 0)
 		blocks_expunge(ix, &to, &l.expunged, r->modseq, r->date_ms);
 	else if (memcmp(l.source, none, RECORD_ID_BYTES) != 0 && mbox_load(ix, l.source, &from)) {
@@ -364,6 +375,15 @@ apply_fence(struct index *ix, const struct record *r)
 	index_put(ix, &k, &ix->meta.next_modseq, sizeof(ix->meta.next_modseq));
 }
 
+/* Behind a segment that was lost: modseqs that were given out in it are forgotten, as by a crash. */
+static void
+apply_skip(struct index *ix, const struct record *r)
+{
+	struct ix_key k = key_fence(r->next_modseq);
+
+	index_put(ix, &k, &r->modseq, sizeof(r->modseq));
+}
+
 void
 apply_record(struct index *ix, const struct scan *s, const struct record *r)
 {
@@ -375,7 +395,7 @@ apply_record(struct index *ix, const struct scan *s, const struct record *r)
 		put_body(ix, s, r, 0, 0, 0);
 		break;
 	case RECORD_LINK:
-		apply_link(ix, r);
+		apply_link(ix, s, r);
 		break;
 	case RECORD_FLAGS:
 		apply_flags(ix, r);
@@ -412,15 +432,18 @@ apply_record(struct index *ix, const struct scan *s, const struct record *r)
 		apply_husk(ix, r);
 		break;
 	case RECORD_ACCEPT:
-		ix->meta.has_holes = 0;
-		ix->meta.accepted = s->head.number;
+		if (!holes_accept(ix, r->extra))
+			odd(ix, r, "extra");
 		break;
 	case RECORD_FENCE:
 		apply_fence(ix, r);
 		break;
 	case RECORD_SEGMENT:
 	case RECORD_SEALED:
+		break;
 	case RECORD_NEXT:
+		if (r->uid > s->head.number + 1)
+			apply_skip(ix, r);
 		break;
 	}
 }

@@ -173,8 +173,8 @@ find_moved(struct store *s, uint64_t modseq, struct ix_body *b)
 		is_there = index_get_fixed(&s->ix, &k, b, sizeof(*b));
 	if (r != STORE_OK)
 		(void)index_end(&s->ix);
-	else
-		r = index_commit(&s->ix);
+	else if ((r = index_save(&s->ix)) != STORE_OK && s->ix.is_unsaved)
+		r = STORE_OK;	/* found it is, though the next who looks has to find it again */
 	index_turn_end(&s->ix);
 	return r == STORE_OK && !is_there ? STORE_DAMAGED : r;
 }

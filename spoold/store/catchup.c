@@ -3,10 +3,10 @@
  * and by a rebuild for all of the log.
  */
 #include <errno.h>
-#include <sys/stat.h>
 
 #include "log.h"
 #include "store/apply.h"
+#include "store/holes.h"
 
 static enum store_result
 fail(struct index *ix)
@@ -19,30 +19,36 @@ fail(struct index *ix)
 	return STORE_TEMP;
 }
 
-/*
- * What was passed over may have named what is there. But not the end that a crash tore off, which a fence of a later
- * epoch follows: it was never acknowledged.
- */
+/* What was passed over before r may have named what is there; but not what a crash tore off. */
 static void
-mark_holes(struct ix_meta *m, struct scan *s, const struct record *r)
+note_holes(struct index *ix, struct scan *s, const struct record *r)
 {
-	bool is_torn = r != NULL && r->type == RECORD_FENCE && r->epoch > m->last_epoch;
+	const struct scan_gap *g = (const struct scan_gap *)(const void *)s->passed.p;
 
-	if (s->has_passed || (s->has_gap && !is_torn))
-		m->has_holes = 1;
-	s->has_passed = s->has_gap = false;
+	for (size_t i = 0; i < s->passed.n / sizeof(*g); i++) {
+		if (g[i].segment == s->head.number && g[i].to != UINT64_MAX &&
+		    scan_is_crashed(s, ix->meta.last_epoch, r, g[i].from, g[i].to))
+			continue;
+		/* Of a lost segment the record before may have left its numbers out already. */
+		hole_found(ix, &(struct loss){g[i].segment, g[i].from, g[i].to,
+		    g[i].to == UINT64_MAX ? 0 : ix->meta.next_modseq, r->modseq});
+	}
+	buf_clear(&s->passed);
 }
 
 enum store_result
 index_catch_up_unsaved(struct index *ix)
 {
 	enum store_result r;
+	uint64_t begin = ix->meta.replay_records;
+	uint32_t touched = 0;
 	bool more = true;
 
-	for (int n = 0; more && n < INDEX_MEMORY_RECORDS; n += CATCH_UP_RECORDS) {
+	while (more && ix->meta.replay_records - begin < INDEX_MEMORY_RECORDS && touched < INDEX_MEMORY_MSGS) {
 		ix->touched = 0;
 		if ((r = index_catch_up(ix, &more)) != STORE_OK)
 			return r;
+		touched += ix->touched;
 	}
 	if (!more || !index_is_behind(ix))
 		return STORE_OK;
@@ -54,12 +60,11 @@ bool
 index_is_behind(struct index *ix)
 {
 	struct spool *s = ix->spool;
-	struct stat st;
+	uint64_t size;
 
-	if (spool_follow(s) != 0 || fstat(s->read_fd, &st) != 0 ||
-	    (st.st_nlink == 0 && !s->is_locked && (spool_reopen(s) != 0 || fstat(s->read_fd, &st) != 0)))
+	if (spool_end(s, &size) != 0)
 		return true;	/* who catches up will say what is wrong */
-	return ix->meta.segment != s->head.number || ix->meta.offset != (uint64_t)st.st_size;
+	return ix->meta.segment != s->head.number || ix->meta.offset != size;
 }
 
 static bool
@@ -92,7 +97,7 @@ index_catch_up(struct index *ix, bool *more_out)
 	}
 	while (got == SCAN_RECORD && !is_at_stop(ix) && n < CATCH_UP_RECORDS && ix->touched < CATCH_UP_MSGS && ix->rc == 0 &&
 	    (got = scan_next(&scan, &r)) == SCAN_RECORD) {
-		mark_holes(m, &scan, &r);
+		note_holes(ix, &scan, &r);
 		apply_record(ix, &scan, &r);
 		if (scan.head.number != m->segment)
 			before = scan.head.bytes;
@@ -108,7 +113,6 @@ index_catch_up(struct index *ix, bool *more_out)
 		is_next = r.type == RECORD_NEXT;
 		n++;
 	}
-	mark_holes(m, &scan, NULL);
 	*more_out = got == SCAN_RECORD && !is_at_stop(ix) && (n == CATCH_UP_RECORDS || ix->touched >= CATCH_UP_MSGS);
 	if (got == SCAN_ERROR) {
 		enum store_result bad = fail(ix);

@@ -131,7 +131,9 @@ current_begin(struct store *s, bool must)
 			return r;
 		if (index_turn_try(&s->ix))
 			break;
-		if (!may_wait(s, &until) && !must) {
+		if (must)
+			usleep(BUSY_STEP_US);
+		else if (!may_wait(s, &until)) {
 			/* What is committed is whole, and a moment old: better than to wait for seconds. */
 			s->is_behind = true;
 			return STORE_OK;
@@ -143,6 +145,8 @@ current_begin(struct store *s, bool must)
 		index_turn_end(&s->ix);
 		return r;
 	}
+	if (index_is_in_memory(&s->ix))
+		return unsaved_begin(s);
 	if ((r = catch_up_all(s)) != STORE_OK)
 		return s->ix.is_unsaved ? unsaved_begin(s) : r;
 	index_checkpoint(&s->ix);

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "store/body.h"
 #include "store/checkpoint.h"
+#include "store/holes.h"
 #include "store/pace.h"
 #include "store/scan.h"
 #include "store/store_impl.h"
@@ -197,19 +198,19 @@ copy_record(struct writer *w, const struct scan *scan, const struct record *old)
 	return pack_ok(&w->stage) && (w->stage.n < STAGE_BYTES || stage_flush(w) == 0);
 }
 
-/* Given up by the operator. */
+/* Bytes of the old segment that are no record: may they be left out? Given up they are, or torn off by a crash. */
 static bool
-is_accepted(const struct writer *w, uint32_t n)
+may_drop(const struct writer *w, const struct scan *scan, const struct record *r, uint64_t to)
 {
-	return n < w->s->ix.meta.accepted;
-}
+	struct store *s = w->s;
+	bool may;
 
-/* The bytes before r, which are no record: may they be left out? What a crash tore off before a fence was never acknowledged. */
-static bool
-may_drop(const struct writer *w, const struct scan *scan, const struct record *r)
-{
-	return is_accepted(w, scan->head.number) || (r->type == RECORD_FENCE && r->epoch > w->epoch &&
-	    scan_is_torn(scan->fd, scan->head.salt, w->expected, r->start));
+	if (r != NULL && scan_is_crashed(scan, w->epoch, r, w->expected, to))
+		return true;
+	if (store_read_begin(s) != STORE_OK)
+		return false;
+	may = hole_is_accepted(&s->ix, w->head.number, w->expected, to);
+	return index_end(&s->ix) == STORE_OK && may;
 }
 
 /*
@@ -232,7 +233,7 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t 
 	if (got == SCAN_RECORD && (scan.head.salt != old->salt || scan.at != old->bytes))
 		out = FAILED;	/* not the file we looked at */
 	while (out == COMPACTED && got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD) {
-		if (r.start != w->expected && !may_drop(w, &scan, &r))
+		if (r.start != w->expected && !may_drop(w, &scan, &r, r.start))
 			out = IS_DAMAGED;
 		else if (!copy_record(w, &scan, &r))
 			out = errno == EBADMSG ? IS_DAMAGED : FAILED;
@@ -241,7 +242,7 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t 
 	}
 	if (got == SCAN_ERROR)
 		out = FAILED;
-	else if (out == COMPACTED && w->expected != old_bytes && !is_accepted(w, n))
+	else if (out == COMPACTED && w->expected != old_bytes && !may_drop(w, &scan, NULL, old_bytes))
 		out = IS_DAMAGED;
 	scan_end(&scan);
 	if (out == COMPACTED && stage_flush(w) != 0)
@@ -278,7 +279,8 @@ exchange(struct store *s, uint32_t n, const struct segment_head *old)
 	if (segment_bytes(s->spool, n, &now) == 0)
 		now.salt = ~old->salt;
 	errno = ESTALE;
-	if (now.salt != old->salt || n >= s->spool->head.number ||
+	/* Nor when a hole was met meanwhile. */
+	if (now.salt != old->salt || s->ix.meta.has_holes > 0 || n >= s->spool->head.number ||
 	    s->ix.meta.segment <= n)
 		return -1;
 	if (renameat(s->spool->dir_fd, NEW_NAME, s->spool->dir_fd, name) != 0)
@@ -467,14 +469,27 @@ mark_forward(struct store *s, const struct store_pace *pace, uint32_t *before_ou
  * there may name it. Until it was put back and the index made anew from the whole log, or the loss is accepted.
  */
 static bool
-is_whole(struct store *s)
+is_there(struct store *s, uint32_t n)
 {
 	struct segment_head head;
+	bool is;
+
+	if (segment_bytes(s->spool, n, &head) > 0)
+		return true;
+	if (store_read_begin(s) != STORE_OK)
+		return false;
+	is = hole_is_accepted(&s->ix, n, 0, UINT64_MAX);
+	return index_end(&s->ix) == STORE_OK && is;
+}
+
+static bool
+is_whole(struct store *s)
+{
 	uint32_t n = 1;
 
-	while (n <= s->spool->head.number && (n < s->ix.meta.accepted || segment_bytes(s->spool, n, &head) > 0))
+	while (n <= s->spool->head.number && is_there(s, n))
 		n++;
-	if (n > s->spool->head.number && !s->ix.meta.has_holes)
+	if (n > s->spool->head.number && s->ix.meta.has_holes == 0)
 		return true;
 	LOG("warn.compact.damaged", log_str("user", s->spool->user), log_u64("segment", n > s->spool->head.number ? 0 : n));
 	return false;

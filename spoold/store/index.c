@@ -102,7 +102,8 @@ fail(struct index *ix, int rc)
 	case EDQUOT:
 	case EIO:
 	case EROFS:
-	case EACCES:	/* it was opened on a file system that is read-only */
+	case EACCES:	/* it was opened on a file system that was read-only, and may not be any more */
+		ix->is_stuck = rc == EACCES && mono_ms() >= ix->save_again_ms;
 		ix->is_unsaved = true;
 		ix->save_again_ms = mono_ms() + INDEX_SAVE_MS;
 		LOG("warn.index.write", log_str("user", user), log_str("why", mdb_strerror(rc)));

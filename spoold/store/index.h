@@ -115,9 +115,10 @@ void		 iter_end(struct iter *);
 enum store_result index_catch_up(struct index *, bool *more_out);
 /*
  * The same in one transaction to the log's end, for who will drop it: where it cannot be written. STORE_TEMP (logged) also past
- * INDEX_MEMORY_RECORDS.
+ * INDEX_MEMORY_RECORDS or INDEX_MEMORY_MSGS.
  */
 #define INDEX_MEMORY_RECORDS	20000
+#define INDEX_MEMORY_MSGS	200000	/* that those change */
 enum store_result index_catch_up_unsaved(struct index *);
 /* In any transaction: is there anything to catch up with? (One fstat, one faccessat.) */
 bool		 index_is_behind(struct index *);

@@ -7,6 +7,7 @@
 
 #include "log.h"
 #include "store/extra.h"
+#include "store/metadata.h"
 #include "store/store_impl.h"
 
 static void
@@ -179,6 +180,9 @@ rename_inbox(struct store *s, struct slice to)
 	if (mbox_load_name(&s->ix, to, &there))
 		return change_drop(s, STORE_EXISTS);
 	if (s->ix.meta.nmailboxes >= STORE_MAILBOXES_MAX || (l.create.uidvalidity = next_uidvalidity(s)) == 0)
+		return change_drop(s, STORE_LIMIT);
+	/* The new one gets INBOX's entries, INBOX keeps them. */
+	if (s->ix.meta.metadata_bytes + metadata_bytes(&s->ix, inbox.id) > STORE_META_TOTAL_MAX_BYTES)
 		return change_drop(s, STORE_LIMIT);
 	make_id(id);
 	return link_messages(s, &inbox, &uids, id, &l, true, NULL, NULL, NULL);

@@ -66,6 +66,21 @@ metadata_drop(struct index *ix, const unsigned char *id)
 	iter_end(&it);
 }
 
+uint64_t
+metadata_bytes(struct index *ix, const unsigned char *id)
+{
+	struct ix_key from = key_id('a', id);
+	uint64_t bytes = 0;
+	struct slice k, v;
+	struct iter it;
+
+	iter_begin(&it, ix, &from, from.n);
+	while (iter_next(&it, &k, &v))
+		bytes += name_of(k).n + v.n;
+	iter_end(&it);
+	return bytes;
+}
+
 void
 metadata_copy(struct index *ix, const unsigned char *from, const unsigned char *to)
 {

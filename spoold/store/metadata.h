@@ -7,6 +7,9 @@
 /* The id that stands for the user as a whole. */
 bool	metadata_is_server(const unsigned char *id);
 
+/* Bytes of a mailbox's entries, names and values. */
+uint64_t metadata_bytes(struct index *, const unsigned char *id);
+
 /* ---- apply.c only ---- */
 
 void	metadata_put(struct index *, const unsigned char *id, const struct meta_change *);

@@ -168,11 +168,14 @@ spool_append(struct spool *s, struct record *r, size_t n, const struct body_src 
 		const struct body_src *body = r[i].body_bytes > 0 ? bodies++ : NULL;
 
 		r[i].modseq = modseq++;
-		r[i].next_modseq = modseq;
+		if (r[i].next_modseq < modseq)
+			r[i].next_modseq = modseq;
+		modseq = r[i].next_modseq;
 		if (r[i].next_uid == 0)
 			r[i].next_uid = uid;
 		uid = r[i].next_uid;
-		r[i].epoch = s->host->epoch;
+		if (r[i].epoch == 0)
+			r[i].epoch = s->host->epoch;
 		is_bad = put_record(&p, s, &r[i], body, &lines) != 0;
 	}
 	is_bad = is_bad || put_flush(&p) != 0;

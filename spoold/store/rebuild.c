@@ -301,7 +301,7 @@ index_open(struct index *ix, struct spool *s, uint64_t bad_inode)
 	    path_make_parents(s->host->index_dir, s->partition, user) != 0)
 		return fail(s, "path", strerror(errno));
 	/* The fence, where one is due, goes before anything is read. */
-	if ((r = spool_lock(s)) != STORE_OK)
+	if ((r = spool_lock_to_read(s)) != STORE_OK)
 		return r == STORE_FULL ? STORE_TEMP : r;
 	spool_unlock(s);
 	if (read_log_id(s, &log_id) != 0)

@@ -122,6 +122,11 @@ fill_checkpoint(void *arg, int fd, struct checkpoint_mark *mark)
 	errno = EIO;
 	if (index_begin(ix, false) != STORE_OK)
 		return -1;
+	if (m->has_holes > 0) {
+		(void)index_end(ix);
+		errno = EBADMSG;
+		return -1;
+	}
 	*mark = (struct checkpoint_mark){.version = SCHEMA_VERSION, .log_id = m->log_id, .segment = m->segment,
 	    .offset = m->offset, .numbers = {m->last_epoch, m->next_uid, m->next_modseq}};
 	if (index_end(ix) != STORE_OK)
@@ -143,7 +148,7 @@ renew(struct index *ix, const struct store_pace *pace)
 	struct fill f = {ix, pace};
 	int64_t began = mono_ms();
 	/* Never of an index that lacks something: whoever starts from it would not find what was put back since. */
-	bool is_made = !ix->meta.has_holes && checkpoint_write(s->dir_fd, fill_checkpoint, &f) == 0;
+	bool is_made = ix->meta.has_holes == 0 && checkpoint_write(s->dir_fd, fill_checkpoint, &f) == 0;
 	enum store_result r;
 
 	/* Cut short by who paces it: no fault, and due as before. */

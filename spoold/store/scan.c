@@ -15,6 +15,7 @@
 #define WINDOW_BYTES	(64 * 1024)	/* a dozen small messages a read */
 #define TRAILER_MAGIC	"TST1 "
 #define BODY_PIECE_BYTES	(256 * 1024)
+#define SECTOR_BYTES		512
 
 enum look { LOOK_RECORD, LOOK_SHORT, LOOK_BAD, LOOK_ERROR };
 
@@ -51,6 +52,17 @@ window(struct scan *s, uint64_t off, size_t need)
 	return s->win.n >= need ? s->win.p : NULL;
 }
 
+static void
+gap_add(struct scan *s, uint32_t segment, uint64_t from, uint64_t to)
+{
+	struct scan_gap gap = {.segment = segment, .from = from, .to = to};
+
+	if (buf_add(&s->passed, &gap, sizeof(gap)) == 0)
+		return;
+	gap.segment = UINT32_MAX;
+	memcpy(s->passed.p + s->passed.n - sizeof(gap), &gap, sizeof(gap));
+}
+
 static enum scan_got
 open_segment(struct scan *s, uint32_t number)
 {
@@ -80,7 +92,7 @@ open_from(struct scan *s, uint32_t number)
 	while ((got = open_segment(s, number)) == SCAN_ERROR && (errno == ENOENT || errno == EBADMSG) && number < s->last) {
 		LOG("warn.store.missing", log_str("user", s->user), log_u64("segment", number),
 		    log_str("why", errno == ENOENT ? "not there" : "head and end are damaged"));
-		s->has_passed = true;
+		gap_add(s, number, 0, UINT64_MAX);
 		number++;
 	}
 	return got;
@@ -94,6 +106,7 @@ scan_begin(struct scan *s, int dir_fd, const char *user, uint32_t segment, uint6
 	*s = (struct scan){.dir_fd = dir_fd, .user = user, .last = last, .with_bodies = with_bodies, .fd = -1};
 	s->win = buf_make(RECORD_HEADER_BYTES + RECORD_EXTRA_MAX_BYTES);
 	s->extra = buf_make(RECORD_EXTRA_MAX_BYTES);
+	s->passed = buf_make(SCAN_GAPS_MAX_BYTES);
 	got = open_from(s, segment);
 	if (got == SCAN_RECORD && s->head.number == segment && at > s->at)
 		s->at = at;
@@ -108,6 +121,7 @@ scan_end(struct scan *s)
 	s->fd = -1;
 	buf_free(&s->win);
 	buf_free(&s->extra);
+	buf_free(&s->passed);
 }
 
 static enum look
@@ -177,29 +191,38 @@ body_is_good(struct scan *s, const struct record *r)
 	return crc == r->body_crc;
 }
 
+/* It could not be read: the next call begins where this one did. */
+static enum scan_got
+failed(struct scan *s, uint64_t at)
+{
+	s->at = at;
+	return SCAN_ERROR;
+}
+
 /*
  * Finds the next good record after s->at by its trailer: a trailer has a checksum of its own, so bytes
- * made to look like headers with long extras cost nothing. True when found; s->at is there then.
+ * made to look like headers with long extras cost nothing. SCAN_RECORD when found, s->at is there then; SCAN_END; SCAN_ERROR.
  */
-static bool
+static enum scan_got
 resync(struct scan *s)
 {
 	uint64_t from = s->at, off = s->at + 1;
 	const char *p, *hit;
 	struct record r, t;
+	enum look seen;
 
 	while (off + RECORD_TRAILER_BYTES <= s->size) {
 		size_t n = s->size - off < WINDOW_BYTES ? (size_t)(s->size - off) : WINDOW_BYTES;
 
 		if ((p = window(s, off, n)) == NULL)
-			return false;
+			return errno == 0 ? SCAN_END : SCAN_ERROR;
 		if ((hit = memmem(p, n, TRAILER_MAGIC, sizeof(TRAILER_MAGIC) - 1)) == NULL) {
 			off += n - (sizeof(TRAILER_MAGIC) - 2);
 			continue;
 		}
 		off += (uint64_t)(hit - p);
 		if ((p = window(s, off, RECORD_TRAILER_BYTES)) == NULL)
-			return false;
+			return errno == 0 ? SCAN_END : SCAN_ERROR;
 		t = (struct record){0};
 		if (record_parse_trailer((struct slice){p, RECORD_TRAILER_BYTES}, s->head.salt, &t) != PARSE_OK) {
 			off++;
@@ -207,20 +230,25 @@ resync(struct scan *s)
 		}
 		off += RECORD_TRAILER_BYTES;
 		s->at = off;	/* the damaged record's own trailer: the next begins here */
-		if (t.start > from && t.start < off && look(s, t.start, &r) == LOOK_RECORD)
+		seen = t.start > from && t.start < off ? look(s, t.start, &r) : LOOK_BAD;
+		if (seen == LOOK_ERROR)
+			return failed(s, from);
+		if (seen == LOOK_RECORD)
 			s->at = t.start;
 		/* What stands before a whole record stays as it is; what we first saw there may have been cut since. */
 		buf_clear(&s->win);
-		if (look(s, from, &r) == LOOK_RECORD)
+		if ((seen = look(s, from, &r)) == LOOK_ERROR)
+			return failed(s, from);
+		if (seen == LOOK_RECORD)
 			s->at = from;
 		else {
-			s->has_gap = true;
+			gap_add(s, s->head.number, from, s->at);
 			LOG("warn.store.damaged", log_str("user", s->user), log_u64("segment", s->head.number),
 			    log_u64("offset", from), log_u64("bytes", s->at - from));
 		}
-		return true;
+		return SCAN_RECORD;
 	}
-	return false;
+	return SCAN_END;
 }
 
 /* At the end of what is there. SCAN_RECORD: there is more now, in this segment or the next. */
@@ -245,7 +273,7 @@ advance(struct scan *s)
 	if (!is_sealed || s->is_single)
 		return SCAN_END;
 	if (s->at < s->size) {
-		s->has_gap = true;
+		gap_add(s, s->head.number, s->at, s->size);
 		LOG("warn.store.damaged", log_str("user", s->user), log_u64("segment", s->head.number),
 		    log_u64("offset", s->at), log_u64("bytes", s->size - s->at));
 	}
@@ -264,9 +292,10 @@ scan_next(struct scan *s, struct record *out)
 			break;
 		if (seen == LOOK_ERROR)
 			return SCAN_ERROR;
-		if (s->at < s->size && resync(s))
-			continue;
-		if ((got = advance(s)) != SCAN_RECORD)
+		got = s->at < s->size ? resync(s) : SCAN_END;
+		if (got == SCAN_ERROR)
+			return got;
+		if (got == SCAN_END && (got = advance(s)) != SCAN_RECORD)
 			return got;
 	}
 	s->body_at = out->start + RECORD_HEADER_BYTES + out->extra.n;
@@ -294,4 +323,27 @@ scan_is_torn(int fd, uint32_t salt, uint64_t from, uint64_t to)
 		    (record_parse_head((struct slice){b.p, n}, salt, &r, &need) == PARSE_OK && record_bytes(&r) <= to - from);
 	buf_free(&b);
 	return !is_whole;
+}
+
+/* Does an aligned sector of the bytes hold nothing but zeros? Also where they cannot be read: no. */
+static bool
+has_zero_sector(int fd, uint64_t from, uint64_t to)
+{
+	static const char zeros[SECTOR_BYTES];
+	char sector[SECTOR_BYTES];
+
+	for (from = (from + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES; from + SECTOR_BYTES <= to; from += SECTOR_BYTES) {
+		if (pread(fd, sector, sizeof(sector), (off_t)from) != (ssize_t)sizeof(sector))
+			return false;
+		if (memcmp(sector, zeros, sizeof(zeros)) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
+scan_is_crashed(const struct scan *s, uint32_t epoch, const struct record *r, uint64_t from, uint64_t to)
+{
+	return r->type == RECORD_FENCE && r->epoch > epoch && to == r->start &&
+	    (scan_is_torn(s->fd, s->head.salt, from, to) || has_zero_sector(s->fd, from, to));
 }

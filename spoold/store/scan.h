@@ -11,8 +11,7 @@ struct scan {
 	int		 dir_fd;	/* borrowed */
 	const char	*user;		/* for the log; borrowed */
 	uint32_t	 last;		/* a segment known to be there */
-	bool		 has_passed;	/* over a segment, since the caller set it to false */
-	bool		 has_gap;	/* over bytes of one, likewise */
+	struct buf	 passed;	/* struct scan_gap: what was passed over, until the caller clears it */
 	bool		 is_single;	/* set by the caller: no further than this segment's end */
 	bool		 with_bodies;	/* checks bodies too: scan_next says body_is_bad */
 	int		 fd;		/* of the segment; owned */
@@ -27,6 +26,13 @@ struct scan {
 	uint64_t	 win_at;
 	struct buf	 extra;		/* of the last record, where it is not in the window */
 };
+
+/* Bytes of a segment; from 0 to UINT64_MAX: all of it. */
+struct scan_gap {
+	uint32_t	segment;
+	uint64_t	from, to;
+};
+#define SCAN_GAPS_MAX_BYTES	(1024 * 1024)	/* between two records; past it the rest counts to the last */
 
 enum scan_got { SCAN_RECORD, SCAN_END, SCAN_ERROR };
 
@@ -46,5 +52,10 @@ void		scan_end(struct scan *);
 
 /* Are bytes [from, to) of a segment the beginning of a record that was never written to its end? */
 bool		scan_is_torn(int fd, uint32_t salt, uint64_t from, uint64_t to);
+/*
+ * The same of what stands before the record r, the first of an epoch after `epoch`; there also of one with sectors that never came
+ * to the disk (zeros: no record of mail has so many). What was torn by a crash was acknowledged to nobody.
+ */
+bool		scan_is_crashed(const struct scan *, uint32_t epoch, const struct record *r, uint64_t from, uint64_t to);
 
 #endif

@@ -18,6 +18,7 @@
  *   f <modseq>                 of a fence: the modseq that the log had come to; what lies between was forgotten
  *   d <key 16> <num>           ix_dup: who has a delivery key
  *   q <date> <key 16> <num>    nothing: when it may be forgotten
+ *   h <segment> <offset>       ix_hole: what of the log could not be read, or names what is not there
  *   g <segment>                ix_waste: what compaction found there (not of the log either)
  *   x <modseq> <kind>          version, cached bytes (not of the log: left out of comparisons)
  */
@@ -53,11 +54,9 @@ struct ix_meta {
 	uint32_t	nmailboxes;
 	uint32_t	nkeywords;
 	uint32_t	salt;		/* of the segment's file in which offset is; 0: none yet */
-	uint32_t	has_holes;	/* something was passed over: refs may be too few. Until it is accepted, or all is replayed anew */
-	uint32_t	accepted;	/* the segment of the last RECORD_ACCEPT; 0: none */
-	uint32_t	unused;
+	uint32_t	has_holes;	/* how many are not given up: refs may be too few. Until they are, or all is replayed anew */
 };
-static_assert(sizeof(struct ix_meta) == 104, "no padding");
+static_assert(sizeof(struct ix_meta) == 96, "no padding");
 
 struct ix_mbox {
 	uint64_t	highestmodseq;
@@ -113,6 +112,12 @@ struct ix_super {
 	uint32_t	live, unseen, deleted, unused;
 };
 static_assert(sizeof(struct ix_super) == 24, "no padding");
+
+struct ix_hole {
+	uint64_t	to, modseq_from, modseq_to;	/* struct loss */
+	uint32_t	is_accepted, unused;
+};
+static_assert(sizeof(struct ix_hole) == 32, "no padding");
 
 struct ix_gone {
 	int64_t		date_ms;	/* of the change */

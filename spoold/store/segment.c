@@ -189,18 +189,20 @@ segment_unprepare(int dir_fd)
 	unlinkat(dir_fd, NEW_NAME, 0);
 }
 
-bool
+enum lookup
 segment_is_prepared(int dir_fd, struct slice user, uint32_t number)
 {
 	struct segment_head head;
-	struct stat st;
-	int fd = openat(dir_fd, NEW_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	bool is;
+	int saved, fd = openat(dir_fd, NEW_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	enum lookup is = FOUND;
 
 	if (fd < 0)
-		return false;
-	is = segment_read(fd, user, number, &head) == 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size == head.bytes;
+		return errno == ENOENT ? ABSENT : LOOKUP_TEMP;
+	if (segment_read(fd, user, number, &head) != 0)
+		is = errno == EBADMSG ? ABSENT : LOOKUP_TEMP;
+	saved = errno;
 	close(fd);
+	errno = saved;
 	return is;
 }
 
@@ -215,9 +217,9 @@ segment_place(int dir_fd, uint32_t number)
 		return -1;
 	if (fsync(dir_fd) == 0)
 		return 0;
-	/* Not known to be there after a crash. Who has it open sees that it has no name any more. */
+	/* Not known to be there after a crash: as it was. Who has it open sees that it has another name. */
 	saved = errno;
-	unlinkat(dir_fd, name, 0);
+	renameat(dir_fd, name, dir_fd, NEW_NAME);
 	errno = saved;
 	return -1;
 }

@@ -22,9 +22,9 @@
 #define ROOM_FRESH_MS		20	/* how long a look at the free space holds */
 #define ROOMS			16	/* partitions whose free space is remembered; there are no more */
 #define REOPEN_TRIES		3	/* the directory was replaced under us */
-/* What is lost with the last segment cannot be counted: UIDs go on further than a segment of small messages takes. */
+/* What is lost with the last segment cannot be counted: numbers go on further than a segment may take. */
 #define LOST_UIDS		(1U << 20)
-#define LOST_MODSEQS		(1ULL << 32)
+#define LOST_MODSEQS		(1ULL << 40)
 /* A record without extra and body is as long as this: so a SEALED or NEXT is seen with the read of the trailer. */
 #define BARE_BYTES		(RECORD_HEADER_BYTES + RECORD_TRAILER_BYTES)
 
@@ -228,13 +228,50 @@ spool_drop_cached(void)
 int
 spool_reopen(struct spool *s)
 {
+	struct spool new = *s;
+
 	assert(!s->is_locked);
+	new.dir_fd = new.read_fd = new.write_fd = -1;
+	if (open_dir(&new) != 0) {
+		fail(s, "open");
+		close_fds(&new);
+		return -1;
+	}
 	close_fds(s);
-	if (open_dir(s) == 0)
-		return 0;
-	fail(s, "open");
-	close_fds(s);
-	return -1;
+	s->dir_fd = new.dir_fd;
+	s->read_fd = new.read_fd;
+	s->write_fd = new.write_fd;
+	s->inode = new.inode;
+	s->head = new.head;
+	return 0;
+}
+
+/* The segment by its name. 1: it is the one that is open; 0: it is not, or is not there; -1 with errno. */
+static int
+is_in_place(const struct spool *s, struct stat *st)
+{
+	char name[SEGMENT_NAME_BYTES];
+
+	segment_name(s->head.number, name);
+	if (fstatat(s->dir_fd, name, st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : -1;
+	return st->st_ino == s->inode;
+}
+
+int
+spool_end(struct spool *s, uint64_t *size_out)
+{
+	struct stat st;
+	int there;
+
+	if (s->dir_fd < 0 && (s->is_locked || spool_reopen(s) != 0))
+		return -1;
+	if (spool_follow(s) != 0 || (there = is_in_place(s, &st)) < 0)
+		return -1;
+	if (there == 0 && (s->is_locked || spool_reopen(s) != 0 || fstat(s->read_fd, &st) != 0))
+		return -1;
+	*size_out = (uint64_t)st.st_size;
+	return 0;
 }
 
 int
@@ -293,37 +330,34 @@ new_failed(const struct spool *s, const char *step)
 
 /* The prepared segment of that number gets its name, and is the one appended to. */
 static enum store_result
-enter_next(struct spool *s, uint32_t number, const struct numbers *n)
+enter_next(struct spool *s, uint32_t number)
 {
-	if (segment_place(s->dir_fd, number) != 0) {
-		enum store_result r = new_failed(s, "roll");
-
-		/* For the next who comes: one that is named and neither there nor prepared counts as lost. */
-		if (!segment_is_prepared(s->dir_fd, slice_of(s->user), number) &&
-		    segment_prepare(s->dir_fd, slice_of(s->user), number, n) != 0)
-			fail(s, "prepare");
-		return r;
-	}
+	if (segment_place(s->dir_fd, number) != 0)
+		return new_failed(s, "roll");
 	if (open_segment(s, number) != 0)
 		return fail(s, "open");
+	s->at = s->head.bytes;
+	s->allocated = 0;
 	return STORE_OK;
 }
 
 /*
- * Goes on in a new segment: what this one holds is synced first, and gives back what was preallocated. Not
+ * Goes on in segment `number`: what this one holds is synced first, and gives back what was preallocated. Not
  * by write_fd: the committer has that open file too, and Linux tells each only once that a write failed. The new one is
  * prepared before this one names it: so whoever finds it named and neither there nor prepared knows that it was lost.
+ * The numbers it begins with are these, or raised; of an epoch passed where the fence is still to come.
  */
 static enum store_result
-roll(struct spool *s)
+go_on(struct spool *s, uint32_t number, uint32_t epoch, uint32_t next_uid, uint64_t next_modseq)
 {
-	struct record next = {.type = RECORD_NEXT, .date_ms = now_ms(), .uid = s->head.number + 1};
-	struct numbers n = {s->host->epoch, s->next_uid, s->next_modseq + 1};
+	struct record next = {.type = RECORD_NEXT, .date_ms = now_ms(), .uid = number, .epoch = epoch, .next_uid = next_uid,
+	    .next_modseq = next_modseq};
+	struct numbers n = {epoch, next_uid, next_modseq};
 	enum store_result r;
 
 	if (fdatasync(s->read_fd) != 0)
 		return fail(s, "sync");
-	if (segment_prepare(s->dir_fd, slice_of(s->user), s->head.number + 1, &n) != 0)
+	if (segment_prepare(s->dir_fd, slice_of(s->user), number, &n) != 0)
 		return new_failed(s, "prepare");
 	if ((r = spool_append(s, &next, 1, NULL)) != STORE_OK) {
 		segment_unprepare(s->dir_fd);
@@ -333,62 +367,64 @@ roll(struct spool *s)
 		return fail(s, "sync");
 	if (ftruncate(s->write_fd, (off_t)s->at) != 0)
 		return fail(s, "truncate");
-	return enter_next(s, s->head.number + 1, &n);
+	return enter_next(s, number);
 }
 
-enum store_result
-spool_roll(struct spool *s)
+static enum store_result
+roll(struct spool *s)
 {
-	enum store_result r;
+	return go_on(s, s->head.number + 1, s->host->epoch, s->next_uid, s->next_modseq + 1);
+}
 
-	if (s->at <= s->head.bytes)
-		return STORE_OK;
-	if ((r = roll(s)) == STORE_OK) {
-		s->at = s->head.bytes;
-		s->allocated = 0;
-	}
-	return r;
+/* What a segment holds is bounded by bytes, and by numbers: those of a lost one are never more than LOST_UIDS and LOST_MODSEQS. */
+static bool
+is_full(const struct spool *s)
+{
+	return s->at >= s->host->segment_max_bytes || s->next_uid - s->head.numbers.next_uid > LOST_UIDS / 2 ||
+	    s->next_modseq - s->head.numbers.next_modseq > LOST_MODSEQS / 2;
 }
 
 /*
- * This segment says that the log goes on in the next, which is not there. Prepared: whoever did it died before it had
- * its name. Else it was lost, with UIDs that clients may have seen: the log goes on behind it, so that it can be put back.
+ * This segment says that the log goes on in another, which is not there. Prepared: whoever did it died before it had
+ * its name. Else it was lost, with numbers that clients may have seen. The log goes on behind it, so that it can be put back,
+ * and this segment says so, with the numbers raised: should that one be lost, too, they are raised from there.
  */
 static enum store_result
 find_next(struct spool *s, const struct tail *t)
 {
-	struct numbers n = {t->epoch, s->next_uid, s->next_modseq};
 	int64_t highest = segment_highest(s->dir_fd);
-	struct record fence = {.type = RECORD_FENCE, .date_ms = now_ms()};
+	uint64_t modseq = s->next_modseq;
+	uint32_t uid = s->next_uid, number = t->next;
 	struct checkpoint_mark mark;
-	enum store_result r;
 
 	if (highest < 0)
 		return fail(s, "open");
 	if (highest > s->head.number)
 		return open_segment(s, (uint32_t)highest) == 0 ? STORE_OK : fail(s, "open");
-	if (segment_is_prepared(s->dir_fd, slice_of(s->user), t->next))
-		return enter_next(s, t->next, &n);
-	if (checkpoint_read(s->dir_fd, s->user, &mark) == FOUND && mark.numbers.next_modseq > n.next_modseq)
-		n = mark.numbers;
-	n.next_uid = n.next_uid > UID_LAST - LOST_UIDS ? UID_LAST : n.next_uid + LOST_UIDS;
-	n.next_modseq += LOST_MODSEQS;
-	LOG("warn.store.missing", log_str("user", s->user), log_u64("segment", t->next), log_str("why", "the last one is not there"));
-	if (segment_prepare(s->dir_fd, slice_of(s->user), t->next + 1, &n) != 0)
+	switch (segment_is_prepared(s->dir_fd, slice_of(s->user), number)) {
+	case FOUND:
+		return fdatasync(s->read_fd) == 0 ? enter_next(s, number) : fail(s, "sync");
+	case LOOKUP_TEMP:
 		return new_failed(s, "prepare");
-	if ((r = enter_next(s, t->next + 1, &n)) != STORE_OK || t->epoch < s->host->epoch)
-		return r;
-	/* So that who asks what changed since a modseq in between is told that it is not known any more. */
-	s->at = s->head.bytes;
-	s->allocated = 0;
-	s->next_uid = n.next_uid;
-	s->next_modseq = n.next_modseq;
-	return spool_append(s, &fence, 1, NULL);
+	case ABSENT:
+		break;
+	}
+	LOG("warn.store.missing", log_str("user", s->user), log_u64("segment", number), log_str("why", "the last one is not there"));
+	if (checkpoint_read(s->dir_fd, s->user, &mark) == FOUND) {
+		if (mark.segment > number)
+			number = mark.segment;
+		if (mark.numbers.next_uid > uid)
+			uid = mark.numbers.next_uid;
+		if (mark.numbers.next_modseq > modseq)
+			modseq = mark.numbers.next_modseq;
+	}
+	uid = uid > UID_LAST - LOST_UIDS ? UID_LAST : uid + LOST_UIDS;
+	return go_on(s, number + 1, t->epoch, uid, modseq + LOST_MODSEQS);
 }
 
 /* With the lock held: the state of the log's end. */
 static enum store_result
-make_ready(struct spool *s, const struct stat *st)
+make_ready(struct spool *s, const struct stat *st, bool appends)
 {
 	uint64_t size = (uint64_t)st->st_size;
 	enum store_result r = STORE_OK;
@@ -416,31 +452,22 @@ make_ready(struct spool *s, const struct stat *st)
 			if ((r = find_next(s, &t)) != STORE_OK)
 				return r;
 			/* Each time further on. */
-			return fstat(s->write_fd, &now) == 0 ? make_ready(s, &now) : fail(s, "open");
+			return fstat(s->read_fd, &now) == 0 ? make_ready(s, &now, appends) : fail(s, "open");
 		}
 		if (t.epoch < s->host->epoch)
 			r = tail_fence(s, size);
 		break;
 	}
-	if (r == STORE_OK && s->at >= s->host->segment_max_bytes)
-		r = spool_roll(s);
+	if (r == STORE_OK && appends && is_full(s))
+		r = roll(s);
+	/* Who began it may have died before its name was synced: nothing is acknowledged in it before. */
+	if (r == STORE_OK && appends && s->at == s->head.bytes && s->head.number > 1 && fsync(s->dir_fd) != 0)
+		return fail(s, "sync");
 	return r;
 }
 
-/* With the lock held: the segment by its name. 1: it is the one that is open; 0: it is not, or is not there; -1 with errno. */
-static int
-is_in_place(const struct spool *s, struct stat *st)
-{
-	char name[SEGMENT_NAME_BYTES];
-
-	segment_name(s->head.number, name);
-	if (fstatat(s->dir_fd, name, st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ? 0 : -1;
-	return st->st_ino == s->inode;
-}
-
-enum store_result
-spool_lock(struct spool *s)
+static enum store_result
+lock(struct spool *s, bool appends)
 {
 	enum store_result r;
 	struct stat st;
@@ -464,13 +491,31 @@ spool_lock(struct spool *s)
 			close_fds(s);	/* removed or replaced, and perhaps made again: look by name */
 			continue;
 		}
+		/* Opened while it could not be written. */
+		if (s->write_fd < 0 && open_segment(s, s->head.number) != 0) {
+			r = fail(s, "open");
+			flock(s->dir_fd, LOCK_UN);
+			return r;
+		}
 		s->is_locked = true;
-		if ((r = make_ready(s, &st)) != STORE_OK)
+		if ((r = make_ready(s, &st, appends)) != STORE_OK)
 			spool_unlock(s);
 		return r;
 	}
 	errno = ESTALE;
 	return fail(s, "open");
+}
+
+enum store_result
+spool_lock(struct spool *s)
+{
+	return lock(s, true);
+}
+
+enum store_result
+spool_lock_to_read(struct spool *s)
+{
+	return lock(s, false);
 }
 
 void

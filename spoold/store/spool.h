@@ -43,10 +43,12 @@ void		spool_drop_cached(void);
  * STORE_FULL or STORE_TEMP (logged); the lock is held only after STORE_OK.
  */
 enum store_result spool_lock(struct spool *);
+/* The same for who does not append: a segment that is full is good enough. */
+enum store_result spool_lock_to_read(struct spool *);
 void		spool_unlock(struct spool *);
 /*
  * Appends records: sets their modseq (from next_modseq, ascending), epoch, start, checksums and
- * next_modseq; next_uid is the caller's to set where it takes UIDs (0: none). bodies: one for each record with
+ * next_modseq; next_uid is the caller's to set where it takes UIDs (0: none), next_modseq where it leaves some out, epoch where it is not this one. bodies: one for each record with
  * body_bytes. All of them, or STORE_FULL or STORE_TEMP and nothing.
  */
 enum store_result spool_append(struct spool *, struct record *, size_t n, const struct body_src *bodies)
@@ -55,10 +57,10 @@ enum store_result spool_append(struct spool *, struct record *, size_t n, const 
 enum store_result spool_has_room(struct spool *, uint64_t bytes);
 /* Follows the log to its highest segment without the lock, one by one. 0, or -1 with errno. */
 int		spool_follow(struct spool *);
-/* Looks for the log by name again: the segment that was open has no name any more. Not while locked. 0, or -1 with errno. */
+/* Looks for the log by name again. Not while locked. 0, or -1 with errno and what was open stays so. */
 int		spool_reopen(struct spool *);
-/* Goes on in a new segment, but where this one is new. Lock held. STORE_OK, STORE_FULL or STORE_TEMP (logged). */
-enum store_result spool_roll(struct spool *);
+/* Where the segment that is appended to ends, by its name: it may have been replaced. 0, or -1 with errno. */
+int		spool_end(struct spool *, uint64_t *size_out);
 
 /* tail.c: the end of a log that is not as an appender of this epoch left it. Lock held; sets at and the numbers. */
 enum store_result tail_repair(struct spool *, uint64_t size);

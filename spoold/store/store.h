@@ -140,10 +140,21 @@ enum store_result store_mbox_delete(struct store *, struct slice inside);	/* chi
 enum store_result store_subscribe(struct store *, struct slice inside, bool on);
 
 /*
- * For the operator: what cannot be read any more of the log so far is given up. Until then nothing of a user is compacted, and
- * no checkpoint made, who lacks a segment or other records, in case they are put back. Durable when STORE_OK.
+ * A hole of the log: bytes [from, to) of a segment are no record, or the segment is not there (0, UINT64_MAX), or the record at
+ * from names what is not there (to 0). What stood there had modseqs in [modseq_from, modseq_to).
  */
-enum store_result store_accept_loss(struct store *);
+struct loss {
+	uint32_t	segment;
+	uint64_t	from, to, modseq_from, modseq_to;
+};
+#define LOSS_PACKED_BYTES	36
+/*
+ * For the operator. Nothing of a user whose log has holes is compacted, and no checkpoint made of an index that lacks something,
+ * in case it is put back: what is missing may name what is there. losses: an array of struct loss, of all the log, by a replay into
+ * an index in dir (empty, of the caller's; host->no_checkpoint set). Then those that are given up; durable when STORE_OK.
+ */
+enum store_result store_losses(struct store *, const char *dir, struct buf *losses);
+enum store_result store_accept_losses(struct store *, const struct loss *, size_t n);
 
 /* ---- metadata: entries of a mailbox, or of the user as a whole (RFC 5464) ---- */
 

@@ -394,7 +394,7 @@ find_next(struct spool *s, const struct tail *t)
 {
 	int64_t highest = segment_highest(s->dir_fd);
 	uint64_t modseq = s->next_modseq;
-	uint32_t uid = s->next_uid, number = t->next;
+	uint32_t uid = s->next_uid, number = t->next, epoch = t->epoch;
 	struct checkpoint_mark mark;
 
 	if (highest < 0)
@@ -413,13 +413,16 @@ find_next(struct spool *s, const struct tail *t)
 	if (checkpoint_read(s->dir_fd, s->user, &mark) == FOUND) {
 		if (mark.segment > number)
 			number = mark.segment;
+		/* The fence of its epoch may have been in what is lost; that numbers are left out stands here. */
+		if (mark.numbers.epoch > epoch)
+			epoch = mark.numbers.epoch;
 		if (mark.numbers.next_uid > uid)
 			uid = mark.numbers.next_uid;
 		if (mark.numbers.next_modseq > modseq)
 			modseq = mark.numbers.next_modseq;
 	}
 	uid = uid > UID_LAST - LOST_UIDS ? UID_LAST : uid + LOST_UIDS;
-	return go_on(s, number + 1, t->epoch, uid, modseq + LOST_MODSEQS);
+	return go_on(s, number + 1, epoch, uid, modseq + LOST_MODSEQS);
 }
 
 /* With the lock held: the state of the log's end. */

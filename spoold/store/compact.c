@@ -436,6 +436,9 @@ compact_one(struct store *s, const struct store_pace *pace, uint32_t n, uint64_t
 	case FAILED:
 		break;
 	}
+	/* Cut short by who paces it: no fault. */
+	if (pace != NULL && errno == EINTR)
+		return STORE_TEMP;
 	full = errno == ENOSPC || errno == EDQUOT;
 	LOG("warn.compact.failed", log_str("user", s->spool->user), log_u64("segment", n), log_str("why", strerror(errno)));
 	return full ? STORE_FULL : STORE_TEMP;

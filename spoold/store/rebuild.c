@@ -333,6 +333,20 @@ store_discard_index(const struct store_host *host, struct slice user)
 	close(fd);
 }
 
+bool
+index_is_in_place(const struct index *ix)
+{
+	const struct spool *s = ix->spool;
+	char path[PATH_MAX];
+	uint64_t inode;
+
+	errno = 0;
+	if (path_user(s->host->index_dir, s->partition, "", slice_of(s->user), path) != 0)
+		return true;
+	inode = inode_of(path);
+	return inode != 0 ? inode == ix->meta.inode : errno != ENOENT;
+}
+
 enum store_result
 index_make_private(struct index *ix, struct spool *s, const char *dir, uint32_t segment, uint64_t offset)
 {

@@ -220,6 +220,8 @@ ck_show(struct ck *ck, struct slice user)
 		    ix.meta.next_uid, (unsigned long long)ix.meta.next_modseq, ix.meta.last_epoch);
 		show_mailboxes(&ix);
 		show_checkpoint(s);
+		if (ix.meta.accepted != 0)
+			printf("accepted before segment %u\n", ix.meta.accepted);
 		ok = show_segments(ck, s, &ix);
 		(void)index_end(&ix);
 	} else {

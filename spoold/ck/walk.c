@@ -22,7 +22,30 @@ struct walk {
 	uint64_t	 modseq;	/* of the last record */
 	uint32_t	 next_uid, epoch;
 	uint64_t	 records;
+	uint32_t	 accepted;	/* of segments before this one what cannot be read was given up */
 };
+
+/*
+ * By the last record that says so, which is the first of its segment: an index is not asked, it is what is to be compared. One
+ * that cannot be read says nothing: then what was lost is told again.
+ */
+static uint32_t
+find_accepted(const struct spool *s, uint32_t highest)
+{
+	uint32_t found = 0;
+
+	for (uint32_t n = highest; n > 1 && found == 0; n--) {
+		struct record r;
+		struct scan scan;
+		enum scan_got got = scan_begin(&scan, s->dir_fd, s->user, n, 0, 0, false);
+
+		scan.is_single = true;
+		if (got == SCAN_RECORD && scan_next(&scan, &r) == SCAN_RECORD && r.type == RECORD_ACCEPT)
+			found = n;
+		scan_end(&scan);
+	}
+	return found;
+}
 
 static void
 check_numbers(struct walk *w, const struct scan *s, const struct record *r)
@@ -43,14 +66,14 @@ check_numbers(struct walk *w, const struct scan *s, const struct record *r)
 
 /*
  * What stands between two records, or after the last of a sealed segment, is damage, or the torn end that a crash
- * left behind a fence: nothing tells them apart, and neither is served.
+ * left behind a fence: nothing tells them apart, and neither is served. Where it was accepted compaction leaves it out.
  */
 static void
 check_gap(struct walk *w, uint32_t segment, uint64_t from, uint64_t to)
 {
 	char what[64];
 
-	if (from == to)
+	if (from == to || segment < w->accepted)
 		return;
 	snprintf(what, sizeof(what), "%llu bytes are no record", (unsigned long long)(to - from));
 	ck_found(w->ck, w->spool->user, segment, from, what);
@@ -141,21 +164,26 @@ ck_walk(struct ck *ck, struct spool *s, uint32_t *epoch_out)
 
 	if (highest <= 0 || !check_files(&w))
 		return false;
+	w.accepted = find_accepted(s, (uint32_t)highest);
 	for (uint32_t n = 1; n <= (uint32_t)highest; n++) {
 		char name[SEGMENT_NAME_BYTES];
 		struct stat st;
 
 		segment_name(n, name);
 		if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) {
-			ck_found(ck, s->user, n, 0, "segment is missing");
+			if (n >= w.accepted)
+				ck_found(ck, s->user, n, 0, "segment is missing");
 			continue;
 		}
 		r = STORE_EXISTS;
 		for (int i = 0; i < MOVED_TRIES && r == STORE_EXISTS; i++)
 			r = walk_segment(&w, n, n == (uint32_t)highest);
 		if (r == STORE_TEMP) {
-			ck_found(ck, s->user, n, 0, errno == EBADMSG ? "segment's head cannot be read" : strerror(errno));
-			if (errno != EBADMSG)
+			bool is_bad_head = errno == EBADMSG;
+
+			if (!is_bad_head || n >= w.accepted)
+				ck_found(ck, s->user, n, 0, is_bad_head ? "segment's head cannot be read" : strerror(errno));
+			if (!is_bad_head)
 				return false;
 		}
 	}

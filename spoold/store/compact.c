@@ -204,12 +204,24 @@ is_accepted(const struct writer *w, uint32_t n)
 	return n < w->s->ix.meta.accepted;
 }
 
-/* The bytes before r, which are no record: may they be left out? What a crash tore off before a fence was never acknowledged. */
-static bool
+/*
+ * The bytes before r, which are no record: may they be left out? What a crash tore off before a fence was never acknowledged.
+ * COMPACTED, IS_DAMAGED, or FAILED: they cannot be read.
+ */
+static enum outcome
 may_drop(const struct writer *w, const struct scan *scan, const struct record *r)
 {
-	return is_accepted(w, scan->head.number) || (r->type == RECORD_FENCE && r->epoch > w->epoch &&
-	    scan_is_torn(scan->fd, scan->head.salt, w->expected, r->start));
+	if (is_accepted(w, scan->head.number))
+		return COMPACTED;
+	if (r->type != RECORD_FENCE || r->epoch <= w->epoch)
+		return IS_DAMAGED;
+	switch (scan_is_torn(scan->fd, scan->head.salt, w->expected, r->start)) {
+	case 0:
+		return IS_DAMAGED;
+	case 1:
+		return COMPACTED;
+	}
+	return FAILED;
 }
 
 /*
@@ -232,9 +244,9 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t 
 	if (got == SCAN_RECORD && (scan.head.salt != old->salt || scan.at != old->bytes))
 		out = FAILED;	/* not the file we looked at */
 	while (out == COMPACTED && got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD) {
-		if (r.start != w->expected && !may_drop(w, &scan, &r))
-			out = IS_DAMAGED;
-		else if (!copy_record(w, &scan, &r))
+		if (r.start != w->expected)
+			out = may_drop(w, &scan, &r);
+		if (out == COMPACTED && !copy_record(w, &scan, &r))
 			out = errno == EBADMSG ? IS_DAMAGED : FAILED;
 		w->expected = scan.at;
 		w->epoch = r.epoch;
@@ -251,19 +263,22 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t 
 
 /* ---- putting it in the old one's place ---- */
 
+/* 0 with errno: ENOENT or EBADMSG, or it cannot be read. */
 static uint64_t
 segment_bytes(const struct spool *s, uint32_t n, struct segment_head *head_out)
 {
 	char name[SEGMENT_NAME_BYTES];
 	struct stat st;
-	int fd;
+	int fd, saved;
 
 	segment_name(n, name);
 	if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return 0;
 	if (segment_read(fd, slice_of(s->user), n, head_out) != 0 || fstat(fd, &st) != 0)
 		st.st_size = 0;
+	saved = errno;
 	close(fd);
+	errno = saved;
 	return (uint64_t)st.st_size;
 }
 
@@ -414,7 +429,7 @@ compact_one(struct store *s, const struct store_pace *pace, uint32_t n, uint64_t
 	bool worth, full;
 
 	if (bytes == 0)
-		return STORE_OK;	/* not there, or its head is damaged */
+		return errno == ENOENT || errno == EBADMSG ? STORE_OK : STORE_TEMP;	/* accepted */
 	if ((r = is_worth_it(s, n, live, waste_percent, &head, bytes, &worth)) != STORE_OK || !worth)
 		return r;
 	if ((r = spool_has_room(s->spool, bytes)) != STORE_OK)
@@ -467,10 +482,11 @@ mark_forward(struct store *s, const struct store_pace *pace, uint32_t *before_ou
 
 /*
  * Of a log with a segment missing, and of an index made of one with something missing, nothing is thrown away: what is not
- * there may name it. Until it was put back and the index made anew from the whole log, or the loss is accepted.
+ * there may name it. Until it was put back and the index made anew from the whole log, or the loss is accepted. COMPACTED,
+ * IS_DAMAGED, or FAILED: it cannot be read just now.
  */
-static bool
-is_whole(struct store *s)
+static enum outcome
+look_for_holes(struct store *s)
 {
 	struct segment_head head;
 	uint32_t n = 1;
@@ -478,9 +494,13 @@ is_whole(struct store *s)
 	while (n <= s->spool->head.number && (n < s->ix.meta.accepted || segment_bytes(s->spool, n, &head) > 0))
 		n++;
 	if (n > s->spool->head.number && !s->ix.meta.has_holes)
-		return true;
+		return COMPACTED;
+	if (n <= s->spool->head.number && errno != ENOENT && errno != EBADMSG) {
+		LOG("warn.compact.failed", log_str("user", s->spool->user), log_u64("segment", n), log_str("why", strerror(errno)));
+		return FAILED;
+	}
 	LOG("warn.compact.damaged", log_str("user", s->spool->user), log_u64("segment", n > s->spool->head.number ? 0 : n));
-	return false;
+	return IS_DAMAGED;
 }
 
 enum store_result
@@ -496,9 +516,15 @@ store_compact(struct store *s, const struct store_pace *pace, unsigned waste_per
 		return STORE_OK;
 	if ((r = store_current_begin(s)) != STORE_OK || (r = index_end(&s->ix)) != STORE_OK)
 		return r;
-	if (!is_whole(s)) {
+	switch (look_for_holes(s)) {
+	case FAILED:
+		return STORE_TEMP;
+	case IS_DAMAGED:
 		out->damaged++;
 		return STORE_OK;
+	case COMPACTED:
+	case NOT_WORTH_IT:
+		break;
 	}
 	if ((r = mark_forward(s, pace, &before)) != STORE_OK)
 		return r;

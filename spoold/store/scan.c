@@ -177,29 +177,39 @@ body_is_good(struct scan *s, const struct record *r)
 	return crc == r->body_crc;
 }
 
+/* A window that was not there: no more to be had, or an error. s->at is as before, for who tries again. */
+static enum scan_got
+resync_failed(struct scan *s, uint64_t from)
+{
+	s->at = from;
+	return errno == 0 ? SCAN_END : SCAN_ERROR;
+}
+
 /*
  * Finds the next good record after s->at by its trailer: a trailer has a checksum of its own, so bytes
- * made to look like headers with long extras cost nothing. True when found; s->at is there then.
+ * made to look like headers with long extras cost nothing. SCAN_RECORD: s->at is there; SCAN_END: there is none; SCAN_ERROR:
+ * what is there could not be read, and nothing is passed over because of that.
  */
-static bool
+static enum scan_got
 resync(struct scan *s)
 {
 	uint64_t from = s->at, off = s->at + 1;
 	const char *p, *hit;
 	struct record r, t;
+	enum look seen;
 
 	while (off + RECORD_TRAILER_BYTES <= s->size) {
 		size_t n = s->size - off < WINDOW_BYTES ? (size_t)(s->size - off) : WINDOW_BYTES;
 
 		if ((p = window(s, off, n)) == NULL)
-			return false;
+			return resync_failed(s, from);
 		if ((hit = memmem(p, n, TRAILER_MAGIC, sizeof(TRAILER_MAGIC) - 1)) == NULL) {
 			off += n - (sizeof(TRAILER_MAGIC) - 2);
 			continue;
 		}
 		off += (uint64_t)(hit - p);
 		if ((p = window(s, off, RECORD_TRAILER_BYTES)) == NULL)
-			return false;
+			return resync_failed(s, from);
 		t = (struct record){0};
 		if (record_parse_trailer((struct slice){p, RECORD_TRAILER_BYTES}, s->head.salt, &t) != PARSE_OK) {
 			off++;
@@ -207,20 +217,25 @@ resync(struct scan *s)
 		}
 		off += RECORD_TRAILER_BYTES;
 		s->at = off;	/* the damaged record's own trailer: the next begins here */
-		if (t.start > from && t.start < off && look(s, t.start, &r) == LOOK_RECORD)
+		seen = t.start > from && t.start < off ? look(s, t.start, &r) : LOOK_BAD;
+		if (seen == LOOK_ERROR)
+			return resync_failed(s, from);
+		if (seen == LOOK_RECORD)
 			s->at = t.start;
 		/* What stands before a whole record stays as it is; what we first saw there may have been cut since. */
 		buf_clear(&s->win);
-		if (look(s, from, &r) == LOOK_RECORD)
+		if ((seen = look(s, from, &r)) == LOOK_ERROR)
+			return resync_failed(s, from);
+		if (seen == LOOK_RECORD)
 			s->at = from;
 		else {
 			s->has_gap = true;
 			LOG("warn.store.damaged", log_str("user", s->user), log_u64("segment", s->head.number),
 			    log_u64("offset", from), log_u64("bytes", s->at - from));
 		}
-		return true;
+		return SCAN_RECORD;
 	}
-	return false;
+	return SCAN_END;
 }
 
 /* At the end of what is there. SCAN_RECORD: there is more now, in this segment or the next. */
@@ -233,7 +248,10 @@ advance(struct scan *s)
 
 	/* In this order: once the next segment is there, nobody appends to this one. */
 	segment_name(s->head.number + 1, name);
-	is_sealed = faccessat(s->dir_fd, name, F_OK, 0) == 0 || s->head.number < s->last;
+	is_sealed = faccessat(s->dir_fd, name, F_OK, 0) == 0;
+	if (!is_sealed && errno != ENOENT)
+		return SCAN_ERROR;
+	is_sealed = is_sealed || s->head.number < s->last;
 	if (fstat(s->fd, &st) != 0)
 		return SCAN_ERROR;
 	if ((uint64_t)st.st_size != s->size) {
@@ -264,8 +282,11 @@ scan_next(struct scan *s, struct record *out)
 			break;
 		if (seen == LOOK_ERROR)
 			return SCAN_ERROR;
-		if (s->at < s->size && resync(s))
+		if (s->at < s->size && (got = resync(s)) != SCAN_END) {
+			if (got == SCAN_ERROR)
+				return got;
 			continue;
+		}
 		if ((got = advance(s)) != SCAN_RECORD)
 			return got;
 	}
@@ -275,23 +296,46 @@ scan_next(struct scan *s, struct record *out)
 	return SCAN_RECORD;
 }
 
+/* Reads exactly n bytes: a short read is an error too. */
+static bool
+read_all(int fd, char *p, size_t n, uint64_t at)
+{
+	while (n > 0) {
+		ssize_t got = pread(fd, p, n, (off_t)at);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0) {
+			if (got == 0)
+				errno = EIO;
+			return false;
+		}
+		p += got;
+		at += (uint64_t)got;
+		n -= (size_t)got;
+	}
+	return true;
+}
+
 /* One of the two lines of a record that was there whole still says so. */
-bool
+int
 scan_is_torn(int fd, uint32_t salt, uint64_t from, uint64_t to)
 {
 	struct buf b = buf_make(RECORD_HEADER_BYTES + RECORD_EXTRA_MAX_BYTES);
 	size_t n = to - from < b.cap ? (size_t)(to - from) : b.cap, need;
 	char magic[sizeof(TRAILER_MAGIC) - 1];
 	struct record r;
-	bool is_whole = false;
+	bool is_whole = false, is_read = true;
 
-	/* What cannot be read is not said to be torn: that would be cut off. */
-	if (to - from >= RECORD_TRAILER_BYTES)
-		is_whole = pread(fd, magic, sizeof(magic), (off_t)(to - RECORD_TRAILER_BYTES)) != (ssize_t)sizeof(magic) ||
-		    memcmp(magic, TRAILER_MAGIC, sizeof(magic)) == 0;
-	if (!is_whole)
-		is_whole = pread(fd, buf_room(&b, n), n, (off_t)from) != (ssize_t)n ||
-		    (record_parse_head((struct slice){b.p, n}, salt, &r, &need) == PARSE_OK && record_bytes(&r) <= to - from);
+	if (to - from >= RECORD_TRAILER_BYTES) {
+		is_read = read_all(fd, magic, sizeof(magic), to - RECORD_TRAILER_BYTES);
+		is_whole = is_read && memcmp(magic, TRAILER_MAGIC, sizeof(magic)) == 0;
+	}
+	if (is_read && !is_whole) {
+		is_read = read_all(fd, buf_room(&b, n), n, from);
+		is_whole = is_read && record_parse_head((struct slice){b.p, n}, salt, &r, &need) == PARSE_OK &&
+		    record_bytes(&r) <= to - from;
+	}
 	buf_free(&b);
-	return !is_whole;
+	return is_read ? !is_whole : -1;
 }

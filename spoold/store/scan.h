@@ -44,7 +44,10 @@ enum scan_got	scan_begin(struct scan *, int dir_fd, const char *user, uint32_t s
 enum scan_got	scan_next(struct scan *, struct record *out);
 void		scan_end(struct scan *);
 
-/* Are bytes [from, to) of a segment the beginning of a record that was never written to its end? */
-bool		scan_is_torn(int fd, uint32_t salt, uint64_t from, uint64_t to);
+/*
+ * Are bytes [from, to) of a segment the beginning of a record that was never written to its end? 1: they are; 0: not; -1 with
+ * errno: they cannot be read, so that nothing may be done about them.
+ */
+int		scan_is_torn(int fd, uint32_t salt, uint64_t from, uint64_t to);
 
 #endif

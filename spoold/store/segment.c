@@ -189,19 +189,26 @@ segment_unprepare(int dir_fd)
 	unlinkat(dir_fd, NEW_NAME, 0);
 }
 
-bool
-segment_is_prepared(int dir_fd, struct slice user, uint32_t number)
+enum lookup
+segment_find_prepared(int dir_fd, struct slice user, uint32_t number)
 {
 	struct segment_head head;
 	struct stat st;
-	int fd = openat(dir_fd, NEW_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	bool is;
+	int fd = openat(dir_fd, NEW_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), saved;
+	enum lookup found = ABSENT;
 
 	if (fd < 0)
-		return false;
-	is = segment_read(fd, user, number, &head) == 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size == head.bytes;
+		return errno == ENOENT ? ABSENT : LOOKUP_TEMP;
+	if (segment_read(fd, user, number, &head) != 0)
+		found = errno == EBADMSG ? ABSENT : LOOKUP_TEMP;
+	else if (fstat(fd, &st) != 0)
+		found = LOOKUP_TEMP;
+	else if ((uint64_t)st.st_size == head.bytes)
+		found = FOUND;
+	saved = errno;
 	close(fd);
-	return is;
+	errno = saved;
+	return found;
 }
 
 int

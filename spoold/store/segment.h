@@ -41,8 +41,8 @@ int	segment_write_head(int fd, struct slice user, struct segment_head *);
 int	segment_prepare(int dir_fd, struct slice user, uint32_t number, const struct numbers *);
 int	segment_place(int dir_fd, uint32_t number);
 void	segment_unprepare(int dir_fd);
-/* Was a segment of that number prepared and is whole? */
-bool	segment_is_prepared(int dir_fd, struct slice user, uint32_t number);
+/* Was a segment of that number prepared and is whole? LOOKUP_TEMP, with errno: that cannot be read. */
+enum lookup segment_find_prepared(int dir_fd, struct slice user, uint32_t number);
 int	segment_make(int dir_fd, struct slice user, uint32_t number, const struct numbers *);
 
 #endif

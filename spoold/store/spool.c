@@ -299,7 +299,7 @@ enter_next(struct spool *s, uint32_t number, const struct numbers *n)
 		enum store_result r = new_failed(s, "roll");
 
 		/* For the next who comes: one that is named and neither there nor prepared counts as lost. */
-		if (!segment_is_prepared(s->dir_fd, slice_of(s->user), number) &&
+		if (segment_find_prepared(s->dir_fd, slice_of(s->user), number) == ABSENT &&
 		    segment_prepare(s->dir_fd, slice_of(s->user), number, n) != 0)
 			fail(s, "prepare");
 		return r;
@@ -359,31 +359,42 @@ find_next(struct spool *s, const struct tail *t)
 {
 	struct numbers n = {t->epoch, s->next_uid, s->next_modseq};
 	int64_t highest = segment_highest(s->dir_fd);
-	struct record fence = {.type = RECORD_FENCE, .date_ms = now_ms()};
 	struct checkpoint_mark mark;
-	enum store_result r;
+	enum lookup found;
 
 	if (highest < 0)
 		return fail(s, "open");
 	if (highest > s->head.number)
 		return open_segment(s, (uint32_t)highest) == 0 ? STORE_OK : fail(s, "open");
-	if (segment_is_prepared(s->dir_fd, slice_of(s->user), t->next))
+	if ((found = segment_find_prepared(s->dir_fd, slice_of(s->user), t->next)) == FOUND)
 		return enter_next(s, t->next, &n);
-	if (checkpoint_read(s->dir_fd, s->user, &mark) == FOUND && mark.numbers.next_modseq > n.next_modseq)
+	/* What cannot be read just now is not lost, and says how far the numbers went. */
+	if (found == LOOKUP_TEMP || (found = checkpoint_read(s->dir_fd, s->user, &mark)) == LOOKUP_TEMP)
+		return fail(s, "read");
+	if (found == FOUND && mark.numbers.next_modseq > n.next_modseq)
 		n = mark.numbers;
 	n.next_uid = n.next_uid > UID_LAST - LOST_UIDS ? UID_LAST : n.next_uid + LOST_UIDS;
 	n.next_modseq += LOST_MODSEQS;
 	LOG("warn.store.missing", log_str("user", s->user), log_u64("segment", t->next), log_str("why", "the last one is not there"));
 	if (segment_prepare(s->dir_fd, slice_of(s->user), t->next + 1, &n) != 0)
 		return new_failed(s, "prepare");
-	if ((r = enter_next(s, t->next + 1, &n)) != STORE_OK || t->epoch < s->host->epoch)
-		return r;
-	/* So that who asks what changed since a modseq in between is told that it is not known any more. */
-	s->at = s->head.bytes;
-	s->allocated = 0;
-	s->next_uid = n.next_uid;
-	s->next_modseq = n.next_modseq;
-	return spool_append(s, &fence, 1, NULL);
+	return enter_next(s, t->next + 1, &n);
+}
+
+/*
+ * In a segment without records behind one that is not there: so that who asks what changed since a modseq in between is told that
+ * it is not known any more. By what is there, for whoever began the segment may have died before.
+ */
+static enum store_result
+fence_lost(struct spool *s)
+{
+	struct record fence = {.type = RECORD_FENCE, .date_ms = now_ms()};
+	char name[SEGMENT_NAME_BYTES];
+
+	segment_name(s->head.number - 1, name);
+	if (faccessat(s->dir_fd, name, F_OK, 0) == 0)
+		return STORE_OK;
+	return errno == ENOENT ? spool_append(s, &fence, 1, NULL) : fail(s, "open");
 }
 
 /* With the lock held: the state of the log's end. */
@@ -420,6 +431,8 @@ make_ready(struct spool *s, const struct stat *st)
 		}
 		if (t.epoch < s->host->epoch)
 			r = tail_fence(s, size);
+		else if (size == s->head.bytes && s->head.number > 1)
+			r = fence_lost(s);
 		break;
 	}
 	if (r == STORE_OK && s->at >= s->host->segment_max_bytes)

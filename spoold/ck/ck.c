@@ -250,6 +250,7 @@ ck_show(struct ck *ck, struct slice user)
 		    ix.meta.next_uid, (unsigned long long)ix.meta.next_modseq, ix.meta.last_epoch);
 		show_mailboxes(&ix);
 		show_checkpoint(s);
+		printf("holes %u\n", ix.meta.has_holes);
 		ok = show_segments(ck, s, &ix);
 		(void)index_end(&ix);
 	} else {

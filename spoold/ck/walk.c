@@ -12,6 +12,7 @@
 #include "ck/ck.h"
 #include "log.h"
 #include "store/checkpoint.h"
+#include "store/holes.h"
 #include "store/scan.h"
 
 #define MOVED_TRIES	3	/* a segment compacted under us is read again */
@@ -23,7 +24,47 @@ struct walk {
 	uint32_t	 next_uid, epoch;
 	uint32_t	 next;		/* the segment that the last record names */
 	uint64_t	 records;
+	struct buf	 holes;		/* struct loss; to 0: given up */
 };
+
+/* A hole: told at the end, unless a record behind it gives it up. */
+static void
+hole_add(struct walk *w, uint32_t segment, uint64_t from, uint64_t to)
+{
+	struct loss l = {.segment = segment, .from = from, .to = to};
+
+	if (buf_add(&w->holes, &l, sizeof(l)) != 0)
+		ck_found(w->ck, w->spool->user, segment, from, "more holes than can be counted");
+}
+
+static void
+holes_given_up(struct walk *w, const struct record *r)
+{
+	struct loss *holes = (struct loss *)(void *)w->holes.p;
+	struct loss given;
+
+	for (size_t i = 0; loss_unpack(r->extra, i, &given); i++)
+		for (size_t k = 0; k < w->holes.n / sizeof(*holes); k++)
+			if (holes[k].segment == given.segment && holes[k].from == given.from && holes[k].to == given.to)
+				holes[k].to = 0;
+}
+
+static void
+holes_tell(struct walk *w)
+{
+	const struct loss *l = (const struct loss *)(const void *)w->holes.p;
+	char what[64];
+
+	for (size_t i = 0; i < w->holes.n / sizeof(*l); i++) {
+		if (l[i].to == UINT64_MAX)
+			ck_found(w->ck, w->spool->user, l[i].segment, 0, "segment is missing, or its head and end cannot be read");
+		else if (l[i].to > 0) {
+			snprintf(what, sizeof(what), "%llu bytes are no record", (unsigned long long)(l[i].to - l[i].from));
+			ck_found(w->ck, w->spool->user, l[i].segment, l[i].from, what);
+		}
+	}
+	buf_free(&w->holes);
+}
 
 static void
 check_numbers(struct walk *w, const struct scan *s, const struct record *r)
@@ -36,6 +77,8 @@ check_numbers(struct walk *w, const struct scan *s, const struct record *r)
 		ck_found(w->ck, user, s->head.number, r->start, "next UID goes back");
 	if (r->epoch < w->epoch)
 		ck_found(w->ck, user, s->head.number, r->start, "epoch goes back");
+	if (r->type == RECORD_ACCEPT)
+		holes_given_up(w, r);
 	w->next = r->type == RECORD_NEXT ? r->uid : 0;
 	/* Behind a lost segment numbers are raised; put back it has those between. */
 	if (w->next > s->head.number + 1)
@@ -48,17 +91,13 @@ check_numbers(struct walk *w, const struct scan *s, const struct record *r)
 
 /*
  * What stands between two records, or after the last of a sealed segment, is damage, or the torn end that a crash
- * left behind a fence: nothing tells them apart, and neither is served.
+ * left behind a fence: nothing tells them apart, and neither is served. Where it was accepted compaction leaves it out.
  */
 static void
 check_gap(struct walk *w, uint32_t segment, uint64_t from, uint64_t to)
 {
-	char what[64];
-
-	if (from == to)
-		return;
-	snprintf(what, sizeof(what), "%llu bytes are no record", (unsigned long long)(to - from));
-	ck_found(w->ck, w->spool->user, segment, from, what);
+	if (from != to)
+		hole_add(w, segment, from, to);
 }
 
 /* One segment; STORE_EXISTS: it was compacted meanwhile. */
@@ -146,27 +185,32 @@ ck_walk(struct ck *ck, struct spool *s, uint32_t *epoch_out)
 
 	if (highest <= 0 || !check_files(&w))
 		return false;
+	w.holes = buf_make(1024 * 1024);
 	for (uint32_t n = 1; n <= (uint32_t)highest; n++) {
 		char name[SEGMENT_NAME_BYTES];
 		struct stat st;
 
 		segment_name(n, name);
 		if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) {
-			ck_found(ck, s->user, n, 0, "segment is missing");
+			hole_add(&w, n, 0, UINT64_MAX);
 			continue;
 		}
 		r = STORE_EXISTS;
 		for (int i = 0; i < MOVED_TRIES && r == STORE_EXISTS; i++)
 			r = walk_segment(&w, n, n == (uint32_t)highest);
 		if (r == STORE_TEMP) {
-			ck_found(ck, s->user, n, 0, errno == EBADMSG ? "segment's head cannot be read" : strerror(errno));
-			if (errno != EBADMSG)
+			if (errno != EBADMSG) {
+				ck_found(ck, s->user, n, 0, strerror(errno));
+				buf_free(&w.holes);
 				return false;
+			}
+			hole_add(&w, n, 0, UINT64_MAX);
 		}
 	}
 	if (w.next > (uint32_t)highest && segment_is_prepared(s->dir_fd, slice_of(s->user), w.next) == ABSENT &&
 	    segment_highest(s->dir_fd) == highest)
 		ck_found(ck, s->user, w.next, 0, "segment is missing");
+	holes_tell(&w);
 	*epoch_out = w.epoch;
 	return true;
 }

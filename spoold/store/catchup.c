@@ -19,21 +19,26 @@ fail(struct index *ix)
 	return STORE_TEMP;
 }
 
-/* What was passed over before r may have named what is there; but not what a crash tore off. */
-static void
+/* What was passed over before r may have named what is there; but not what a crash tore off. 0, or -1 with errno: that cannot be read. */
+static int
 note_holes(struct index *ix, struct scan *s, const struct record *r)
 {
 	const struct scan_gap *g = (const struct scan_gap *)(const void *)s->passed.p;
 
 	for (size_t i = 0; i < s->passed.n / sizeof(*g); i++) {
-		if (g[i].segment == s->head.number && g[i].to != UINT64_MAX &&
-		    scan_is_crashed(s, ix->meta.last_epoch, r, g[i].from, g[i].to))
+		int is_crashed = g[i].segment == s->head.number && g[i].to != UINT64_MAX ?
+		    scan_is_crashed(s, ix->meta.last_epoch, r, g[i].from, g[i].to) : 0;
+
+		if (is_crashed < 0)
+			return -1;
+		if (is_crashed > 0)
 			continue;
 		/* Of a lost segment the record before may have left its numbers out already. */
 		hole_found(ix, &(struct loss){g[i].segment, g[i].from, g[i].to,
 		    g[i].to == UINT64_MAX ? 0 : ix->meta.next_modseq, r->modseq});
 	}
 	buf_clear(&s->passed);
+	return 0;
 }
 
 enum store_result
@@ -97,7 +102,10 @@ index_catch_up(struct index *ix, bool *more_out)
 	}
 	while (got == SCAN_RECORD && !is_at_stop(ix) && n < CATCH_UP_RECORDS && ix->touched < CATCH_UP_MSGS && ix->rc == 0 &&
 	    (got = scan_next(&scan, &r)) == SCAN_RECORD) {
-		note_holes(ix, &scan, &r);
+		if (note_holes(ix, &scan, &r) != 0) {
+			got = SCAN_ERROR;
+			break;
+		}
 		apply_record(ix, &scan, &r);
 		if (scan.head.number != m->segment)
 			before = scan.head.bytes;

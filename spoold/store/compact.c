@@ -198,19 +198,23 @@ copy_record(struct writer *w, const struct scan *scan, const struct record *old)
 	return pack_ok(&w->stage) && (w->stage.n < STAGE_BYTES || stage_flush(w) == 0);
 }
 
-/* Bytes of the old segment that are no record: may they be left out? Given up they are, or torn off by a crash. */
-static bool
+/*
+ * Bytes of the old segment that are no record: may they be left out? COMPACTED: given up they are, or torn off by a crash;
+ * IS_DAMAGED; FAILED: they cannot be read.
+ */
+static enum outcome
 may_drop(const struct writer *w, const struct scan *scan, const struct record *r, uint64_t to)
 {
 	struct store *s = w->s;
+	int is_crashed = r == NULL ? 0 : scan_is_crashed(scan, w->epoch, r, w->expected, to);
 	bool may;
 
-	if (r != NULL && scan_is_crashed(scan, w->epoch, r, w->expected, to))
-		return true;
+	if (is_crashed != 0)
+		return is_crashed > 0 ? COMPACTED : FAILED;
 	if (store_read_begin(s) != STORE_OK)
-		return false;
+		return FAILED;
 	may = hole_is_accepted(&s->ix, w->head.number, w->expected, to);
-	return index_end(&s->ix) == STORE_OK && may;
+	return index_end(&s->ix) != STORE_OK ? FAILED : may ? COMPACTED : IS_DAMAGED;
 }
 
 /*
@@ -233,17 +237,17 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t 
 	if (got == SCAN_RECORD && (scan.head.salt != old->salt || scan.at != old->bytes))
 		out = FAILED;	/* not the file we looked at */
 	while (out == COMPACTED && got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD) {
-		if (r.start != w->expected && !may_drop(w, &scan, &r, r.start))
-			out = IS_DAMAGED;
-		else if (!copy_record(w, &scan, &r))
+		if (r.start != w->expected)
+			out = may_drop(w, &scan, &r, r.start);
+		if (out == COMPACTED && !copy_record(w, &scan, &r))
 			out = errno == EBADMSG ? IS_DAMAGED : FAILED;
 		w->expected = scan.at;
 		w->epoch = r.epoch;
 	}
 	if (got == SCAN_ERROR)
 		out = FAILED;
-	else if (out == COMPACTED && w->expected != old_bytes && !may_drop(w, &scan, NULL, old_bytes))
-		out = IS_DAMAGED;
+	else if (out == COMPACTED && w->expected != old_bytes)
+		out = may_drop(w, &scan, NULL, old_bytes);
 	scan_end(&scan);
 	if (out == COMPACTED && stage_flush(w) != 0)
 		out = FAILED;
@@ -252,19 +256,22 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t 
 
 /* ---- putting it in the old one's place ---- */
 
+/* 0 with errno: ENOENT or EBADMSG, or it cannot be read. */
 static uint64_t
 segment_bytes(const struct spool *s, uint32_t n, struct segment_head *head_out)
 {
 	char name[SEGMENT_NAME_BYTES];
 	struct stat st;
-	int fd;
+	int fd, saved;
 
 	segment_name(n, name);
 	if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return 0;
 	if (segment_read(fd, slice_of(s->user), n, head_out) != 0 || fstat(fd, &st) != 0)
 		st.st_size = 0;
+	saved = errno;
 	close(fd);
+	errno = saved;
 	return (uint64_t)st.st_size;
 }
 
@@ -416,7 +423,7 @@ compact_one(struct store *s, const struct store_pace *pace, uint32_t n, uint64_t
 	bool worth, full;
 
 	if (bytes == 0)
-		return STORE_OK;	/* not there, or its head is damaged */
+		return errno == ENOENT || errno == EBADMSG ? STORE_OK : STORE_TEMP;	/* given up */
 	if ((r = is_worth_it(s, n, live, waste_percent, &head, bytes, &worth)) != STORE_OK || !worth)
 		return r;
 	if ((r = spool_has_room(s->spool, bytes)) != STORE_OK)
@@ -438,6 +445,9 @@ compact_one(struct store *s, const struct store_pace *pace, uint32_t n, uint64_t
 	case FAILED:
 		break;
 	}
+	/* Cut short by who paces it: no fault. */
+	if (pace != NULL && errno == EINTR)
+		return STORE_TEMP;
 	full = errno == ENOSPC || errno == EDQUOT;
 	LOG("warn.compact.failed", log_str("user", s->spool->user), log_u64("segment", n), log_str("why", strerror(errno)));
 	return full ? STORE_FULL : STORE_TEMP;
@@ -468,31 +478,40 @@ mark_forward(struct store *s, const struct store_pace *pace, uint32_t *before_ou
  * Of a log with a segment missing, and of an index made of one with something missing, nothing is thrown away: what is not
  * there may name it. Until it was put back and the index made anew from the whole log, or the loss is accepted.
  */
-static bool
-is_there(struct store *s, uint32_t n)
+/* COMPACTED: the segment is there, or given up; IS_DAMAGED; FAILED: it cannot be read just now. */
+static enum outcome
+look_for(struct store *s, uint32_t n)
 {
 	struct segment_head head;
 	bool is;
 
 	if (segment_bytes(s->spool, n, &head) > 0)
-		return true;
+		return COMPACTED;
+	if (errno != ENOENT && errno != EBADMSG) {
+		LOG("warn.compact.failed", log_str("user", s->spool->user), log_u64("segment", n), log_str("why", strerror(errno)));
+		return FAILED;
+	}
 	if (store_read_begin(s) != STORE_OK)
-		return false;
+		return FAILED;
 	is = hole_is_accepted(&s->ix, n, 0, UINT64_MAX);
-	return index_end(&s->ix) == STORE_OK && is;
+	return index_end(&s->ix) != STORE_OK ? FAILED : is ? COMPACTED : IS_DAMAGED;
 }
 
-static bool
-is_whole(struct store *s)
+static enum outcome
+look_for_holes(struct store *s)
 {
-	uint32_t n = 1;
+	enum outcome out = COMPACTED;
+	uint32_t n = 0;
 
-	while (n <= s->spool->head.number && is_there(s, n))
-		n++;
-	if (n > s->spool->head.number && s->ix.meta.has_holes == 0)
-		return true;
-	LOG("warn.compact.damaged", log_str("user", s->spool->user), log_u64("segment", n > s->spool->head.number ? 0 : n));
-	return false;
+	while (out == COMPACTED && n < s->spool->head.number)
+		out = look_for(s, ++n);
+	if (out == COMPACTED && s->ix.meta.has_holes > 0) {
+		out = IS_DAMAGED;
+		n = 0;
+	}
+	if (out == IS_DAMAGED)
+		LOG("warn.compact.damaged", log_str("user", s->spool->user), log_u64("segment", n));
+	return out;
 }
 
 enum store_result
@@ -508,9 +527,15 @@ store_compact(struct store *s, const struct store_pace *pace, unsigned waste_per
 		return STORE_OK;
 	if ((r = store_current_begin(s)) != STORE_OK || (r = index_end(&s->ix)) != STORE_OK)
 		return r;
-	if (!is_whole(s)) {
+	switch (look_for_holes(s)) {
+	case FAILED:
+		return STORE_TEMP;
+	case IS_DAMAGED:
 		out->damaged++;
 		return STORE_OK;
+	case COMPACTED:
+	case NOT_WORTH_IT:
+		break;
 	}
 	if ((r = mark_forward(s, pace, &before)) != STORE_OK)
 		return r;

@@ -44,23 +44,31 @@ accept_one(struct index *ix, const struct loss *l)
 }
 
 bool
-holes_accept(struct index *ix, struct slice extra)
+loss_unpack(struct slice extra, size_t i, struct loss *out)
 {
 	struct unpack u = unpack_make(extra.p, extra.n);
 	uint32_t n = unpack_u32(&u);
 
-	if ((uint64_t)n * LOSS_PACKED_BYTES != extra.n - sizeof(n))
+	if (extra.n != sizeof(n) + (uint64_t)n * LOSS_PACKED_BYTES || i >= n)
 		return false;
-	while (n-- > 0) {
-		struct loss l = {.segment = unpack_u32(&u)};
-
-		l.from = unpack_u64(&u);
-		l.to = unpack_u64(&u);
-		l.modseq_from = unpack_u64(&u);
-		l.modseq_to = unpack_u64(&u);
-		accept_one(ix, &l);
-	}
+	u = unpack_make(extra.p + sizeof(n) + i * LOSS_PACKED_BYTES, LOSS_PACKED_BYTES);
+	out->segment = unpack_u32(&u);
+	out->from = unpack_u64(&u);
+	out->to = unpack_u64(&u);
+	out->modseq_from = unpack_u64(&u);
+	out->modseq_to = unpack_u64(&u);
 	return unpack_end(&u);
+}
+
+bool
+holes_accept(struct index *ix, struct slice extra)
+{
+	struct loss l;
+	size_t n = 0;
+
+	for (; loss_unpack(extra, n, &l); n++)
+		accept_one(ix, &l);
+	return n > 0;
 }
 
 bool

@@ -11,6 +11,8 @@
 void	hole_found(struct index *, const struct loss *);
 /* RECORD_ACCEPT's extra: each of its holes is given up. False: the extra is not right. */
 bool	holes_accept(struct index *, struct slice extra);
+/* The i-th hole of such an extra; false: there are not so many. */
+bool	loss_unpack(struct slice extra, size_t i, struct loss *out);
 /* Is exactly that given up? In any transaction. */
 bool	hole_is_accepted(struct index *, uint32_t segment, uint64_t from, uint64_t to);
 /* May a record of that modseq have stood in one, open or given up? In any transaction. */

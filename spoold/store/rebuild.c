@@ -55,26 +55,30 @@ read_log_id(const struct spool *s, uint32_t *id_out)
 	return r;
 }
 
-/* Is there that place in the log, in the file that the index was made from? */
-static bool
-is_within_log(const struct spool *s, const struct ix_meta *m)
+/* Is there that place in the log, in the file that the index was made from? LOOKUP_TEMP, with errno: it cannot be looked at. */
+static enum lookup
+find_in_log(const struct spool *s, const struct ix_meta *m)
 {
 	char name[SEGMENT_NAME_BYTES];
 	struct segment_head head = s->head;
 	struct stat st;
-	int fd;
-	bool is;
+	int fd = s->read_fd, saved;
+	bool is_read;
 
 	segment_name(m->segment, name);
 	if (m->segment == s->head.number)
-		is = fstat(s->read_fd, &st) == 0;
+		is_read = fstat(fd, &st) == 0;
 	else {
 		if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
-			return false;
-		is = fstat(fd, &st) == 0 && segment_read(fd, slice_of(s->user), m->segment, &head) == 0;
+			return errno == ENOENT ? ABSENT : LOOKUP_TEMP;
+		is_read = fstat(fd, &st) == 0 && segment_read(fd, slice_of(s->user), m->segment, &head) == 0;
+		saved = errno;
 		close(fd);
+		errno = saved;
 	}
-	return is && m->offset <= (uint64_t)st.st_size && (m->salt == 0 || m->salt == head.salt);
+	if (!is_read)
+		return errno == EBADMSG ? ABSENT : LOOKUP_TEMP;
+	return m->offset <= (uint64_t)st.st_size && (m->salt == 0 || m->salt == head.salt) ? FOUND : ABSENT;
 }
 
 /* Is path still the directory that fd holds, with both files in it? */
@@ -88,18 +92,19 @@ is_same_dir(int fd, const char *path)
 	    faccessat(fd, "lock.mdb", F_OK, 0) == 0;
 }
 
-/* With the environment open: does it name what it is of? */
-static bool
-is_trusted(struct index *ix, const char *path, uint32_t log_id)
+/* With the environment open: does it name what it is of? LOOKUP_TEMP (logged): that cannot be told, and it stays as it is. */
+static enum lookup
+find_trust(struct index *ix, const char *path, uint32_t log_id)
 {
 	const struct ix_meta *m = &ix->meta;
-	bool ok;
+	enum lookup found = ABSENT;
 
 	if (index_begin(ix, false) != STORE_OK)
-		return false;
-	ok = m->version == SCHEMA_VERSION && m->epoch == ix->spool->host->epoch && m->log_id == log_id &&
-	    m->inode == inode_of(path) && is_within_log(ix->spool, m);
-	return index_end(ix) == STORE_OK && ok;
+		return ABSENT;
+	if (m->version == SCHEMA_VERSION && m->epoch == ix->spool->host->epoch && m->log_id == log_id && m->inode == inode_of(path) &&
+	    (found = find_in_log(ix->spool, m)) == LOOKUP_TEMP)
+		fail(ix->spool, "log", strerror(errno));
+	return index_end(ix) == STORE_OK ? found : ABSENT;
 }
 
 /* FOUND: open and to be trusted. ABSENT: there is none, or not one to be trusted. */
@@ -121,9 +126,9 @@ try_existing(struct index *ix, const char *path, uint32_t log_id, uint64_t bad_i
 		if (rc == EMFILE || rc == ENFILE || rc == ENOMEM || rc == EAGAIN || rc == ENOSPC || rc == MDB_READERS_FULL) {
 			fail(ix->spool, "open", mdb_strerror(rc));
 			found = LOOKUP_TEMP;
-		} else if (rc == 0 && is_same_dir(fd, path) && is_trusted(ix, path, log_id))
-			found = FOUND;
-		else
+		} else if (rc == 0 && is_same_dir(fd, path))
+			found = find_trust(ix, path, log_id);
+		if (found != FOUND)
 			index_close_env(ix);
 	}
 	close(fd);
@@ -191,6 +196,7 @@ start_env(struct index *ix, const char *path, uint32_t log_id)
 	struct spool *s = ix->spool;
 	struct checkpoint_mark mark;
 	char data[PATH_MAX];
+	enum lookup found = ABSENT;
 	int rc;
 
 	if ((size_t)snprintf(data, sizeof(data), "%s/data.mdb", path) >= sizeof(data))
@@ -200,8 +206,15 @@ start_env(struct index *ix, const char *path, uint32_t log_id)
 		unlink(data);
 	if ((rc = open_to_write(ix, path)) != 0)
 		return rc;
-	if (ix->meta.version != 0 && (ix->meta.version != SCHEMA_VERSION || ix->meta.log_id != log_id ||
-	    !is_within_log(s, &ix->meta))) {
+	if (ix->meta.version == SCHEMA_VERSION && ix->meta.log_id == log_id)
+		found = find_in_log(s, &ix->meta);
+	if (found == LOOKUP_TEMP) {
+		rc = errno;
+		(void)index_end(ix);
+		index_close_env(ix);
+		return rc;
+	}
+	if (ix->meta.version != 0 && found == ABSENT) {
 		fail(s, "checkpoint", "not of this log");
 		(void)index_end(ix);
 		index_close_env(ix);
@@ -331,6 +344,20 @@ store_discard_index(const struct store_host *host, struct slice user)
 		LOG("index.discarded", log_slice("user", user));
 	path_remove(tmp);
 	close(fd);
+}
+
+bool
+index_is_in_place(const struct index *ix)
+{
+	const struct spool *s = ix->spool;
+	char path[PATH_MAX];
+	uint64_t inode;
+
+	errno = 0;
+	if (path_user(s->host->index_dir, s->partition, "", slice_of(s->user), path) != 0)
+		return true;
+	inode = inode_of(path);
+	return inode != 0 ? inode == ix->meta.inode : errno != ENOENT;
 }
 
 enum store_result

@@ -261,7 +261,10 @@ advance(struct scan *s)
 
 	/* In this order: once the next segment is there, nobody appends to this one. */
 	segment_name(s->head.number + 1, name);
-	is_sealed = faccessat(s->dir_fd, name, F_OK, 0) == 0 || s->head.number < s->last;
+	is_sealed = faccessat(s->dir_fd, name, F_OK, 0) == 0;
+	if (!is_sealed && errno != ENOENT)
+		return SCAN_ERROR;
+	is_sealed = is_sealed || s->head.number < s->last;
 	if (fstat(s->fd, &st) != 0)
 		return SCAN_ERROR;
 	if ((uint64_t)st.st_size != s->size) {
@@ -304,46 +307,73 @@ scan_next(struct scan *s, struct record *out)
 	return SCAN_RECORD;
 }
 
+/* Reads exactly n bytes: a short read is an error too. */
+static bool
+read_all(int fd, char *p, size_t n, uint64_t at)
+{
+	while (n > 0) {
+		ssize_t got = pread(fd, p, n, (off_t)at);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0) {
+			if (got == 0)
+				errno = EIO;
+			return false;
+		}
+		p += got;
+		at += (uint64_t)got;
+		n -= (size_t)got;
+	}
+	return true;
+}
+
 /* One of the two lines of a record that was there whole still says so. */
-bool
+int
 scan_is_torn(int fd, uint32_t salt, uint64_t from, uint64_t to)
 {
 	struct buf b = buf_make(RECORD_HEADER_BYTES + RECORD_EXTRA_MAX_BYTES);
 	size_t n = to - from < b.cap ? (size_t)(to - from) : b.cap, need;
 	char magic[sizeof(TRAILER_MAGIC) - 1];
 	struct record r;
-	bool is_whole = false;
+	bool is_whole = false, is_read = true;
 
-	/* What cannot be read is not said to be torn: that would be cut off. */
-	if (to - from >= RECORD_TRAILER_BYTES)
-		is_whole = pread(fd, magic, sizeof(magic), (off_t)(to - RECORD_TRAILER_BYTES)) != (ssize_t)sizeof(magic) ||
-		    memcmp(magic, TRAILER_MAGIC, sizeof(magic)) == 0;
-	if (!is_whole)
-		is_whole = pread(fd, buf_room(&b, n), n, (off_t)from) != (ssize_t)n ||
-		    (record_parse_head((struct slice){b.p, n}, salt, &r, &need) == PARSE_OK && record_bytes(&r) <= to - from);
+	if (to - from >= RECORD_TRAILER_BYTES) {
+		is_read = read_all(fd, magic, sizeof(magic), to - RECORD_TRAILER_BYTES);
+		is_whole = is_read && memcmp(magic, TRAILER_MAGIC, sizeof(magic)) == 0;
+	}
+	if (is_read && !is_whole) {
+		is_read = read_all(fd, buf_room(&b, n), n, from);
+		is_whole = is_read && record_parse_head((struct slice){b.p, n}, salt, &r, &need) == PARSE_OK &&
+		    record_bytes(&r) <= to - from;
+	}
 	buf_free(&b);
-	return !is_whole;
+	return is_read ? !is_whole : -1;
 }
 
-/* Does an aligned sector of the bytes hold nothing but zeros? Also where they cannot be read: no. */
-static bool
+/* Does an aligned sector of the bytes hold nothing but zeros? -1 with errno: it cannot be read. */
+static int
 has_zero_sector(int fd, uint64_t from, uint64_t to)
 {
 	static const char zeros[SECTOR_BYTES];
 	char sector[SECTOR_BYTES];
 
 	for (from = (from + SECTOR_BYTES - 1) / SECTOR_BYTES * SECTOR_BYTES; from + SECTOR_BYTES <= to; from += SECTOR_BYTES) {
-		if (pread(fd, sector, sizeof(sector), (off_t)from) != (ssize_t)sizeof(sector))
-			return false;
+		if (!read_all(fd, sector, sizeof(sector), from))
+			return -1;
 		if (memcmp(sector, zeros, sizeof(zeros)) == 0)
-			return true;
+			return 1;
 	}
-	return false;
+	return 0;
 }
 
-bool
+int
 scan_is_crashed(const struct scan *s, uint32_t epoch, const struct record *r, uint64_t from, uint64_t to)
 {
-	return r->type == RECORD_FENCE && r->epoch > epoch && to == r->start &&
-	    (scan_is_torn(s->fd, s->head.salt, from, to) || has_zero_sector(s->fd, from, to));
+	int is;
+
+	if (r->type != RECORD_FENCE || r->epoch <= epoch || to != r->start)
+		return 0;
+	is = scan_is_torn(s->fd, s->head.salt, from, to);
+	return is == 0 ? has_zero_sector(s->fd, from, to) : is;
 }

@@ -50,12 +50,15 @@ enum scan_got	scan_begin(struct scan *, int dir_fd, const char *user, uint32_t s
 enum scan_got	scan_next(struct scan *, struct record *out);
 void		scan_end(struct scan *);
 
-/* Are bytes [from, to) of a segment the beginning of a record that was never written to its end? */
-bool		scan_is_torn(int fd, uint32_t salt, uint64_t from, uint64_t to);
+/*
+ * Are bytes [from, to) of a segment the beginning of a record that was never written to its end? 1: they are; 0: not; -1 with
+ * errno: they cannot be read, so that nothing may be done about them.
+ */
+int		scan_is_torn(int fd, uint32_t salt, uint64_t from, uint64_t to);
 /*
  * The same of what stands before the record r, the first of an epoch after `epoch`; there also of one with sectors that never came
  * to the disk (zeros: no record of mail has so many). What was torn by a crash was acknowledged to nobody.
  */
-bool		scan_is_crashed(const struct scan *, uint32_t epoch, const struct record *r, uint64_t from, uint64_t to);
+int		scan_is_crashed(const struct scan *, uint32_t epoch, const struct record *r, uint64_t from, uint64_t to);
 
 #endif

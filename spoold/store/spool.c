@@ -396,6 +396,7 @@ find_next(struct spool *s, const struct tail *t)
 	uint64_t modseq = s->next_modseq;
 	uint32_t uid = s->next_uid, number = t->next, epoch = t->epoch;
 	struct checkpoint_mark mark;
+	enum lookup found;
 
 	if (highest < 0)
 		return fail(s, "open");
@@ -409,8 +410,11 @@ find_next(struct spool *s, const struct tail *t)
 	case ABSENT:
 		break;
 	}
+	/* It says how far the numbers went, unless it cannot be read just now. */
+	if ((found = checkpoint_read(s->dir_fd, s->user, &mark)) == LOOKUP_TEMP)
+		return fail(s, "checkpoint");
 	LOG("warn.store.missing", log_str("user", s->user), log_u64("segment", number), log_str("why", "the last one is not there"));
-	if (checkpoint_read(s->dir_fd, s->user, &mark) == FOUND) {
+	if (found == FOUND) {
 		if (mark.segment > number)
 			number = mark.segment;
 		/* The fence of its epoch may have been in what is lost; that numbers are left out stands here. */

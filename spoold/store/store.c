@@ -41,21 +41,39 @@ make_place(void)
 	return oldest;
 }
 
+/*
+ * The user's place among the kept ones, or STORES_KEPT. An index that was put aside since is let go of: what it lacks, or knows
+ * too much, is why another was made, and all processes are to say the same.
+ */
+static size_t
+find_kept(const struct store_host *host, struct slice user)
+{
+	for (size_t i = 0; i < STORES_KEPT; i++) {
+		if (kept[i] == NULL || kept[i]->spool->host != host || !slice_is(store_user(kept[i]), user))
+			continue;
+		if (kept[i]->refs > 0 || index_is_in_place(&kept[i]->ix))
+			return i;
+		free_store(kept[i]);
+		kept[i] = NULL;
+		break;
+	}
+	return STORES_KEPT;
+}
+
 enum lookup
 store_open(const struct store_host *host, struct slice user, struct store **out)
 {
+	size_t place = find_kept(host, user);
 	struct store *s;
 	struct spool *spool;
 	enum lookup found;
-	size_t place;
 
-	for (size_t i = 0; i < STORES_KEPT; i++)
-		if (kept[i] != NULL && kept[i]->spool->host == host && slice_is(store_user(kept[i]), user)) {
-			kept[i]->refs++;
-			kept[i]->used = ++opens;
-			*out = kept[i];
-			return FOUND;
-		}
+	if (place < STORES_KEPT) {
+		kept[place]->refs++;
+		kept[place]->used = ++opens;
+		*out = kept[place];
+		return FOUND;
+	}
 	if ((found = spool_get(host, user, &spool)) != FOUND)
 		return found;
 	if ((place = make_place()) == STORES_KEPT) {

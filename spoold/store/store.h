@@ -334,7 +334,8 @@ enum store_result store_copy(struct store *, const unsigned char *from, const st
 
 /*
  * Opens a message's bytes: checks the record and the body's checksum (once), gives a descriptor the
- * caller closes and the offset in it. STORE_DAMAGED is final for that message. Retries when compaction moved it.
+ * caller closes and the offset in it. STORE_DAMAGED is final for that message, but for EIO, which is the disk's last word only as long as
+ * it says so: then it is looked at again the next time. Retries when compaction moved it.
  */
 enum store_result store_body_open(struct store *, const struct msg_info *, int *fd_out, uint64_t *offset_out);
 

@@ -88,6 +88,7 @@ tail_repair(struct spool *s, uint64_t size)
 {
 	struct numbers n = {0};
 	uint64_t end = 0;
+	int torn;
 
 	if (scan_tail(s, s->head.number, 0, false, &n, &end) != 0)
 		return fail(s, "scan");
@@ -100,7 +101,9 @@ tail_repair(struct spool *s, uint64_t size)
 	if (n.epoch < s->host->epoch)
 		return tail_fence(s, size);
 	/* Written to its end and damaged after: a client may have seen it, and indexes go on behind it. */
-	if (!scan_is_torn(s->read_fd, s->head.salt, end, size))
+	if ((torn = scan_is_torn(s->read_fd, s->head.salt, end, size)) < 0)
+		return fail(s, "read");
+	if (torn == 0)
 		return fence_append(s, &n, 1, size);
 	if (ftruncate(s->write_fd, (off_t)end) != 0)
 		return fail(s, "truncate");

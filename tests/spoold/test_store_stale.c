@@ -1,6 +1,7 @@
 /*
- * An index that stands inside a segment when that is compacted: one put aside while a session has it open, and
- * one being made from a checkpoint that was replaced since. Neither may go on in the new file.
+ * An index that others have replaced. One that stands inside a segment when that is compacted: put aside while a session has
+ * it open, or being made from a checkpoint that was replaced since; neither may go on in the new file. And one that
+ * nobody holds open is let go of, so that all processes say the same.
  */
 #include "store/checkpoint.h"
 #include "store_fixture.h"
@@ -175,12 +176,71 @@ test_rebuild_between(void **state)
 	fx_free(&f);
 }
 
+/* Made anew by another process, because of what it lacked: whoever has it open for later takes the new one. */
+static void
+test_made_anew(void **state)
+{
+	char aside[600], there[600];
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s, *held;
+	uint64_t before;
+	int status;
+
+	(void)state;
+	small(&f, id, &s);
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	snprintf(aside, sizeof(aside), "%s/aside", f.dir);
+	strcpy(there, fx_path(&f, f.active, "log.000002"));
+	s = fx_reopen(&f, s, true);
+	assert_int_equal(rename(there, aside), 0);
+	s = fx_reopen(&f, s, true);
+	assert_true(s->ix.meta.has_holes);
+	before = s->ix.meta.inode;
+	assert_true(exists(s, id) < 40);
+	store_close(s);
+	/* Nothing happened: it is the same one. */
+	s = fx_open(&f);
+	assert_int_equal(s->ix.meta.inode, before);
+	assert_int_equal(rename(aside, there), 0);
+	if (fork() == 0) {
+		/* Of the parent's nothing is used: LMDB's environments do not survive a fork. */
+		struct store_host host = f.host;
+
+		store_discard_index(&host, ALICE);
+		_exit(store_open(&host, ALICE, &held) == FOUND ? 0 : 1);
+	}
+	wait(&status);
+	assert_int_equal(status, 0);
+	/* Who is at work goes on with it; who comes then does not. */
+	held = fx_open(&f);
+	assert_ptr_equal(held, s);
+	store_close(held);
+	store_close(s);
+	s = fx_open(&f);
+	assert_int_not_equal(s->ix.meta.inode, before);
+	assert_false(s->ix.meta.has_holes);
+	assert_int_equal(exists(s, id), 40);
+	store_close(s);
+	/* And one that is only put aside is made by who comes. */
+	before = s->ix.meta.inode;
+	store_discard_index(&f.host, ALICE);
+	s = fx_open(&f);
+	assert_int_not_equal(s->ix.meta.inode, 0);
+	assert_int_equal(access(fx_path(&f, f.index, "data.mdb"), F_OK), 0);
+	assert_int_equal(exists(s, id), 40);
+	store_close(s);
+	fx_free(&f);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stale_env),
 		cmocka_unit_test(test_rebuild_between),
+		cmocka_unit_test(test_made_anew),
 	};
 
 	cmocka_set_test_filter(getenv("ONLY"));

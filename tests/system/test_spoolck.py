@@ -16,7 +16,7 @@ CONF = {"spoold": "segment_max = 64k\nexpunge_keep = 0\ncompact_waste = 5\nupkee
 
 
 def argv(suite, *rest):
-    verb = next(i for i, r in enumerate(rest) if r in ("verify", "rebuild", "show"))
+    verb = next(i for i, r in enumerate(rest) if r in ("verify", "rebuild", "show", "accept"))
     return [BUILD + "/spoolck", *rest[:verb], "-c", suite.base + "/etc/spoold.conf", *rest[verb:]]
 
 
@@ -185,17 +185,166 @@ def stopped(suite):
     assert p.returncode == 1 and "none of a spool's" in p.stdout, p
     os.unlink(os.path.dirname(segment) + "/stray")
     assert spoolck(suite, "verify", "alice").returncode == 0
-    suite.sv("up", "spoold")
-    suite.wait_log("spoold", "parent.start|spoold")
-    for _ in range(50):
-        try:
-            i = suite.imap("alice")
-            break
-        except Exception:
-            time.sleep(0.2)
+    up(suite)
+    i = suite.imap("alice")
     assert uids(i) == before
     i.logout()
 
 
+def compact(suite, verb="compact", user="bob"):
+    return subprocess.run([BUILD + "/spoolctl", "-fs", suite.base + "/run/spoold/upkeep", verb, user],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+
+
+def readable(suite, user="bob"):
+    """uid: body of what can be read."""
+    i = suite.imap(user)
+    i.select("INBOX", readonly=True)
+    typ, data = i.uid("fetch", "1:*", "(BODY.PEEK[])")
+    if typ == "NO":  # some are unavailable
+        data = i.response("FETCH")[1]
+    found = {int(re.search(rb"UID (\d+)", d[0]).group(1)): d[1] for d in data if isinstance(d, tuple)}
+    i.logout()
+    return found
+
+
+def expunge_some(suite, user="bob"):
+    """Something for compaction to take away, in every segment."""
+    i = suite.imap(user)
+    i.select("INBOX")
+    _, data = i.uid("search", "ALL")
+    uids = data[0].split()
+    i.uid("store", b",".join(uids[::9]).decode(), "+FLAGS.SILENT", "(\\Deleted)")
+    i.expunge()
+    i.logout()
+
+
+def up(suite):
+    suite.expect(r"warn\.session\.unreachable")
+    suite.sv("up", "spoold")
+    deadline = time.time() + 30
+    while True:
+        try:
+            suite.imap("bob").logout()
+            return
+        except Exception:
+            assert time.time() < deadline
+            time.sleep(0.2)
+
+
+def refuses_to_accept(suite):
+    """For somebody, never for all; not for nobody; and not where there is no log to say it in."""
+    before = {f: os.path.getsize(f) for u in ("alice", "bob", "carol") for f in logs(suite, u)}
+    for words in (["accept", "-a"], ["accept", "-p", "default"], ["accept"]):
+        p = spoolck(suite, *words)
+        assert p.returncode == 100 and "usage" in p.stderr, p
+    for name in ("nobody.at.all", "../bob", "Bob"):
+        p = spoolck(suite, "accept", name)
+        assert p.returncode == 2 and "failed 1" in p.stdout and name in p.stderr, p
+    assert {f: os.path.getsize(f) for u in ("alice", "bob", "carol") for f in logs(suite, u)} == before, "something was written"
+
+
+def lose(suite, damage):
+    """With the damage done while spoold is stopped (its processes have logs open), what bob has left."""
+    suite.sv("down", "spoold")
+    damage()
+    up(suite)
+
+
+def accepted(suite, is_running, want, damage):
+    """bob loses something: verify says so, and compaction; accepted, both are content again and nothing else is lost."""
+    suite.expect(r"warn\.(store\.missing|store\.damaged|compact\.damaged|store\.checkpoint|store\.body) .*user=bob")
+    p = spoolck(suite, "verify", "bob")
+    assert p.returncode == 0, p
+    lose(suite, damage)
+    p = spoolck(suite, "verify", "bob")
+    assert p.returncode == 1 and re.search(want, p.stdout, re.M), p
+    p = compact(suite)
+    assert p.returncode == 1 and " damaged 1 " in p.stdout, p
+    p = spoolck(suite, "-l", "rebuild", "bob")
+    assert p.returncode == 0, p
+    left = readable(suite)
+    p = compact(suite)
+    assert p.returncode == 1 and " damaged 1 " in p.stdout, p
+    p = compact(suite, "checkpoint")
+    assert p.returncode == 1 and " failed 1 " in p.stdout, p
+    assert spoolck(suite, "verify", "bob").returncode == 1, "a rebuild alone is not enough"
+
+    if not is_running:
+        suite.sv("down", "spoold")
+    p = spoolck(suite, "accept", "bob")
+    assert p.returncode == 0 and re.match(r"bob \d+ \d+ .* given up\nusers 1 findings 0 failed 0\n$", p.stdout), p
+    if not is_running:
+        up(suite)
+    assert readable(suite) == left
+    expunge_some(suite)
+    left = readable(suite)
+    p = compact(suite, "upkeep")
+    assert p.returncode == 0 and re.search(r" segments [1-9]\d* damaged 0 ", p.stdout), p
+    p = spoolck(suite, "verify", "bob")
+    assert p.returncode == 0 and "findings 0" in p.stdout, p
+    assert re.search(r"^holes 0$", spoolck(suite, "show", "bob").stdout, re.M)
+    # there is nothing more to be given up
+    p = spoolck(suite, "accept", "bob")
+    assert p.returncode == 0 and "nothing is missing" in p.stdout, p
+    # from the log alone too
+    assert spoolck(suite, "-l", "rebuild", "bob").returncode == 0
+    assert readable(suite) == left
+    assert suite.deliver(message(500000 + is_running, size=2000), to=("bob",))[0][0] == 250
+    assert len(readable(suite)) == len(left) + 1
+    assert spoolck(suite, "verify", "bob").returncode == 0
+    return left
+
+
+def is_sealed(name):
+    """Neither the first, nor the one appended to, and with bodies in it."""
+    return os.path.getsize(name) > 30000
+
+
+def accept_a_segment(suite):
+    """Beside a running suite."""
+    for i in range(200):
+        suite.deliver(message(300000 + i, size=2000), to=("bob",))
+    name = [f for f in logs(suite, "bob")[1:-1] if is_sealed(f)][0]
+    before = len(readable(suite))
+    left = accepted(suite, True, rf"^bob {int(name.rsplit('.', 1)[1])} 0 segment is missing",
+                    lambda: os.unlink(name))
+    note(f"of {before} messages {len(left)} were left without a segment")
+    assert len(left) < before - 3
+
+
+def accept_a_record(suite):
+    """On a stopped one: a record of which nothing is known any more."""
+    for i in range(100):
+        suite.deliver(message(400000 + i, size=2000), to=("bob",))
+    name = [f for f in logs(suite, "bob")[1:-1] if is_sealed(f)][-1]
+    number = int(name.rsplit(".", 1)[1])
+    data = open(name, "rb").read()
+    at = [m.start() for m in re.finditer(rb"TSR1 M ", data)][2]
+
+    def damage():
+        with open(name, "r+b") as f:
+            f.seek(at + 30)
+            f.write(bytes([data[at + 30] ^ 1]))
+    accepted(suite, False, rf"^bob {number} {at} \d+ bytes are no record", damage)
+    # Compaction left the bytes out.
+    assert open(name, "rb").read() != data
+
+
+def accept_the_first(suite):
+    """Without its first segment a log cannot be opened, and so nothing be said in it."""
+    suite.expect(r"(warn|fatal)\..*carol")
+    suite.deliver(message(600000), to=("carol",))
+    first = logs(suite, "carol")[0]
+    suite.sv("down", "spoold")
+    os.rename(first, suite.base + "/aside")
+    p = spoolck(suite, "accept", "carol")
+    assert p.returncode == 2, p
+    os.rename(suite.base + "/aside", first)
+    up(suite)
+    assert spoolck(suite, "verify", "carol").returncode == 0
+
+
 if __name__ == "__main__":
-    sys.exit(main(Suite(users=3, conf=CONF), [good_under_load, shows, statuses, on_a_terminal, stopped]))
+    sys.exit(main(Suite(users=3, conf=CONF), [good_under_load, shows, statuses, on_a_terminal, stopped,
+                                                       refuses_to_accept, accept_a_segment, accept_a_record, accept_the_first]))

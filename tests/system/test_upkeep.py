@@ -5,6 +5,8 @@ import pty
 import random
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -153,6 +155,62 @@ def refuses(suite):
     assert p.returncode == 111 and "not allowed" in p.stderr, p
 
 
+def answered(suite, *messages):
+    """What spoolctl makes of an upkeep process that says just that, and then nothing more."""
+    path = suite.base + "/upkeep-fake"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(path)
+    listener.listen(1)
+
+    def serve():
+        conn, _ = listener.accept()
+        conn.recv(4096)
+        for m in messages:
+            conn.send(m)
+        conn.close()
+    t = threading.Thread(target=serve)
+    t.start()
+    p = subprocess.run([BUILD + "/spoolctl", "-s", path, "upkeep", "alice"], stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, text=True, timeout=60)
+    t.join()
+    listener.close()
+    os.unlink(path)
+    return p
+
+
+def end_message(users=1, failed=0, damaged=0, is_cut=0):
+    return b"\3" + struct.pack("<IIQIIQQB", users, failed, 7, 2, damaged, 1000, 400, is_cut)
+
+
+def statuses(suite):
+    """A script can tell what came of it: done, not for all, cannot be told."""
+    progress = b"\2" + struct.pack("<QQI", 1, 3, 3) + b"bob"
+    for status, out, msgs in (
+            (0, "alice: users 1 failed 0 purged 7 segments 2 damaged 0 freed_bytes 600\n", [progress, end_message()]),
+            (1, " failed 1 ", [end_message(failed=1)]),
+            (1, " damaged 1 ", [end_message(damaged=1)]),
+            (1, " cut\n", [end_message(is_cut=1)]),
+            (111, "", []),
+            (111, "", [progress]),
+            (111, "", [progress[:-1]]),
+            (111, "", [end_message()[:-1]]),
+            (111, "", [end_message(is_cut=2)]),
+            (111, "", [b"\7"])):
+        p = answered(suite, *msgs)
+        assert p.returncode == status and out in p.stdout, (status, msgs, p)
+        assert (status == 111) == p.stderr.startswith("spoolctl: "), p
+    nobody = subprocess.run([BUILD + "/spoolctl", "-s", suite.base + "/none", "upkeep", "-a"], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, timeout=60)
+    assert nobody.returncode == 111 and "No such file" in nobody.stderr, nobody
+    for words in (["-x", "upkeep", "-a"], ["upkeep", "-a", "alice"], ["-a"], []):
+        assert spoolctl(suite, *words).returncode == 100, words
+    # the first is done although the second is not known; the worst of both is told
+    p = spoolctl(suite, "checkpoint", "nobody.at.all", "alice")
+    assert p.returncode == 1 and "alice: users 1 failed 0" in p.stdout, p
+    p = spoolctl(suite, "checkpoint", "alice")
+    assert p.returncode == 0, p
+
+
 def shows_progress(suite):
     """On a terminal, and only there."""
     pid, fd = pty.fork()
@@ -172,4 +230,4 @@ def shows_progress(suite):
 
 
 if __name__ == "__main__":
-    sys.exit(main(Suite(users=5, conf=CONF), [compacts, killed, rotation_orders, refuses, shows_progress]))
+    sys.exit(main(Suite(users=5, conf=CONF), [compacts, killed, rotation_orders, refuses, statuses, shows_progress]))

@@ -3,13 +3,15 @@
 same file system (loop-mounted ext4 with a journal). Medians of several rounds with the spread, the systems taking turns, each
 round in a new directory. Ends with tables in Markdown and, under each, the command that shows it alone.
 
-  imap.py [--quick | --smoke] [--rounds N] [--only sessions,big,select,idle] [--systems TEXT,...] [--json FILE]
+  imap.py [--quick | --smoke] [--rounds N] [--only sessions,big,select,idle] [--systems TEXT,...] [--idle N,...]
+          [--json FILE]
 
 sessions  whole sessions a second: login, select, 50 envelopes, 3 messages, a flag, logout, one command after the other
 big       a mailbox of 20,000 messages of about 4 KiB: FETCH of all, SEARCH TEXT, SORT, THREAD; the first time and again in
           a new session
 select    SELECT of 1,000 and 100,000 messages; ours also of 1,000,000
-idle      memory of idling sessions, and the time from an acknowledged delivery to EXISTS
+idle      memory of so many idling sessions (1, 1,000 and 10,000; as many as leave 4 GiB free), and the time from an acknowledged
+          delivery to EXISTS at 1 and 1,000
 
 --quick: one round, small sizes: some minutes. --smoke: ours alone, a few seconds, only to see that it works (make check).
 """
@@ -44,12 +46,13 @@ SYSTEMS = {
 FULL = {
     "rounds": 3, "users": 100, "messages": 60, "bytes": 4096, "sessions": {1: 600, 16: 4000, 64: 8000}, "big": 20000, "again": 3,
     "select": (1000, 100000), "select_store": 1000000, "select_repeats": 200, "idle": (1, 1000, 10000), "idle_users": 1000,
-    "deliveries": 100, "told": (1, 1000),
+    "deliveries": 100, "told": (1, 1000), "settle_s": 20,
 }
 QUICK = dict(FULL, rounds=1, users=30, sessions={1: 200, 16: 600, 64: 1000}, big=2000, again=2, select=(1000, 5000), select_store=0,
-             idle=(1, 200), idle_users=50, deliveries=20, told=(1, 200))
+             idle=(1, 200), idle_users=50, deliveries=20, told=(1, 200),
+             settle_s=10)
 SMOKE = dict(QUICK, users=4, sessions={1: 8, 4: 24}, big=150, again=1, select=(150,), select_repeats=5, idle=(1, 20), idle_users=4,
-             deliveries=4, told=(1, 20))
+             deliveries=4, told=(1, 20), settle_s=0.2)
 COMMANDS = [
     ("FETCH of all bodies, MB/s", "FETCH 1:* (BODY.PEEK[])"),
     ("SEARCH TEXT of a word in 1 %, MB/s", "SEARCH TEXT xylophone"),
@@ -228,8 +231,8 @@ def idle(r, size):
     r.fill(0, r.users, 2, 1024)
     each_kib = 0
     for n in size["idle"]:
-        # those of the step before have to end first
-        time.sleep(r.system.settle)
+        # sessions and processes of the step before have to end first, afterwards those that are idle now
+        time.sleep(size["settle_s"])
         can = int((available_kib() - (KEEP_FREE_GIB << 20)) / each_kib / 1.2) // 100 * 100 if each_kib else n
         if can < n:
             print(f"{r.kind.name}: memory for {can} sessions, not {n}", flush=True)
@@ -238,13 +241,14 @@ def idle(r, size):
         parts_before = {d: pss_kib(pids) for d, pids in parts_before.items()}
         idlers = Idlers(r, n)
         try:
-            time.sleep(r.system.settle)
+            time.sleep(size["settle_s"])
             if n >= 20:
                 pids = r.system.pids()
                 machine_kib = (free_before - available_kib()) / n
                 parts = {d: (pss_kib(p) - parts_before[d]) / n for d, p in r.system.parts().items()}
                 pss = (pss_kib(pids) - before) / n
-                r.say(f"{n:,} idling: memory each", pss, "KiB PSS", machine_kib=machine_kib, parts=parts, processes=len(pids))
+                r.say(f"{n:,} idling: memory each", pss, "KiB PSS", machine_kib=machine_kib, parts=parts, processes=len(pids),
+                      before_kib=before)
                 # PSS leaves out what the kernel has for a process and a connection; others may have given memory back
                 each_kib = max(machine_kib, pss, 1)
             if n in size["told"]:
@@ -282,7 +286,8 @@ def cell(rows, part):
         return f"{spread(values)}; first {text_of(statistics.median(r['value'] for r in rows if r['is_first']))}"
     if "machine_kib" in rows[0]:
         of = ", ".join(f"{d} {text_of(statistics.median(r['parts'][d] for r in rows))}" for d in rows[0]["parts"])
-        return f"{spread(values)}{f' ({of})' if of else ''}; {middle('machine_kib')}"
+        before = text_of(statistics.median(r["before_kib"] for r in rows) / 1024)
+        return f"{spread(values)}{f' ({of})' if of else ''}; {middle('machine_kib')}; {before}"
     if "missed" in rows[0]:
         missed = sum(r["missed"] for r in rows)
         return f"{spread(values)} / {middle('p99')}{f'; {missed} not told' if missed else ''}"
@@ -294,7 +299,7 @@ MEANING = {
     "big": "again in a new session; the first time after the mailbox was filled",
     "select": "SELECT in an open session, ms; p99; the first in a new session",
     "idle": "memory: KiB of PSS each, all processes of the server; KiB each by which the machine's available memory fell, the "
-            "client's side of the connections included. Delivery to EXISTS: median / p99, ms",
+            "client's side of the connections included; MiB of PSS of the server before. Delivery to EXISTS: median / p99, ms",
 }
 
 
@@ -317,12 +322,11 @@ def report(data):
 MEASURES = {"sessions": sessions, "big": big, "select": select, "idle": idle}
 
 
-def smoke(disk, parts, data):
+def smoke(disk, parts, size, data):
     """All parts on one suite: starting one takes longer than all that is measured."""
-    with Running(disk, Twinspool, "smoke", SMOKE["users"], 0, data["results"]) as r:
-        r.system.settle = 0.2
+    with Running(disk, Twinspool, "smoke", size["users"], 0, data["results"]) as r:
         for r.part in parts:
-            MEASURES[r.part](r, SMOKE)
+            MEASURES[r.part](r, size)
 
 
 def measure(disk, part, size, names, rounds, data):
@@ -347,9 +351,12 @@ def main():
     a.add_argument("--rounds", type=int)
     a.add_argument("--only", default="sessions,big,select,idle")
     a.add_argument("--systems", default="", help="only those whose name has one of these words")
+    a.add_argument("--idle", help="numbers of idling sessions")
     a.add_argument("--json", default=os.path.join(BUILD, "bench-imap.json"))
     args = a.parse_args()
     size = SMOKE if args.smoke else QUICK if args.quick else FULL
+    if args.idle:
+        size = dict(size, idle=[int(n) for n in args.idle.split(",")])
     names = args.systems.split(",")
     if args.smoke or os.geteuid() != 0:
         names = [Twinspool.name]
@@ -361,7 +368,7 @@ def main():
             "mode": "--smoke " if args.smoke else "--quick " if args.quick else ""}
     try:
         if args.smoke:
-            smoke(disk, args.only.split(","), data)
+            smoke(disk, args.only.split(","), size, data)
         for part in args.only.split(",") if not args.smoke else ():
             measure(disk, part, size, names, rounds, data)
     finally:

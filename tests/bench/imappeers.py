@@ -21,7 +21,6 @@ class Twinspool:
     user = "user%05d"
     password = PASSWORD
     tls = "plain"
-    settle = 2
 
     def __init__(self, base, users):
         self.suite = Suite(users=users, base=base)
@@ -64,7 +63,6 @@ class ImapPeer(Peer):
     tls = "plain"
     imap = IMAP_PORT
     lmtp = Peer.port
-    settle = 2
 
     def parts(self):
         return {}
@@ -136,7 +134,6 @@ service imap-hibernate {
   }
 }
 """
-    settle = 15
 
 
 class ImapCyrus(ImapPeer, Cyrus):

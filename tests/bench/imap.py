@@ -20,6 +20,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -49,8 +50,7 @@ FULL = {
     "deliveries": 100, "told": (1, 1000), "settle_s": 20,
 }
 QUICK = dict(FULL, rounds=1, users=30, sessions={1: 200, 16: 600, 64: 1000}, big=2000, again=2, select=(1000, 5000), select_store=0,
-             idle=(1, 200), idle_users=50, deliveries=20, told=(1, 200),
-             settle_s=10)
+             idle=(1, 200), idle_users=50, deliveries=20, told=(1, 200))
 SMOKE = dict(QUICK, users=4, sessions={1: 8, 4: 24}, big=150, again=1, select=(150,), select_repeats=5, idle=(1, 20), idle_users=4,
              deliveries=4, told=(1, 20), settle_s=0.2)
 COMMANDS = [
@@ -363,6 +363,8 @@ def main():
         if not args.smoke:
             print("the peers need root (mount namespaces): without them")
     rounds = args.rounds or size["rounds"]
+    # also then what runs is stopped and the file system unmounted
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     disk = Folder() if args.smoke else Disk("ext4", 16)
     data = {"machine": machine(), "where": disk.what, "rounds": rounds, "results": [], "failures": [],
             "mode": "--smoke " if args.smoke else "--quick " if args.quick else ""}

@@ -171,6 +171,13 @@ bench: deps
 	$(call install_packages,$(DEPS_BENCH_TOOLS))
 	@$(MAKE) --no-print-directory -s -j2 tests
 	@python3 tests/bench/bench.py
+	@python3 tests/bench/imap.py
+
+# The sessions' part of it: throughput, large mailboxes, memory of idling sessions, time to EXISTS.
+bench-imap: deps
+	$(call install_packages,$(DEPS_BENCH_TOOLS))
+	@$(MAKE) --no-print-directory -s -j2 tests
+	@python3 tests/bench/imap.py
 
 # What a mailbox of 1,000,000 messages costs: minutes, and 3 GiB of disk.
 bench-big: deps
@@ -198,6 +205,6 @@ install: all
 clean:
 	rm -rf $(B)
 
-.PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak crash crash-bugs bench bench-big lint man install clean
+.PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak crash crash-bugs bench bench-imap bench-big lint man install clean
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -94,40 +94,98 @@ check(int fd, uint32_t salt, uint64_t modseq, const struct ix_body *b)
 	return ok && sum_is(fd, salt, b->offset, b->bytes, b->crc);
 }
 
-enum body_state
-body_open(struct spool *s, uint64_t modseq, const struct ix_body *b, int *fd_out)
+void
+body_file_close(struct body_file *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
+}
+
+/* Opens the segment that the body is in. On anything but BODY_GOOD f is closed, errno kept. */
+static enum body_state
+file_open(struct spool *s, const struct ix_body *b, struct body_file *f)
 {
 	char name[SEGMENT_NAME_BYTES];
 	struct segment_head head;
 	enum body_state state = BODY_GOOD;
-	struct checked *c;
-	int fd;
+	int error;
 
 	segment_name(b->segment, name);
-	if ((fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
-		state = errno == ENOENT ? BODY_DAMAGED : BODY_ERROR;
-	else if (segment_read(fd, slice_of(s->user), b->segment, &head) != 0)
+	if ((f->fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		return errno == ENOENT ? BODY_DAMAGED : BODY_ERROR;
+	if (segment_read(f->fd, slice_of(s->user), b->segment, &head) != 0)
 		state = errno == EBADMSG ? BODY_DAMAGED : BODY_ERROR;
 	else if (head.generation != b->generation)
 		state = BODY_MOVED;
-	else {
-		c = checked_place(head.salt, b->offset);
-		if (c->salt != head.salt || c->offset != b->offset || c->modseq != modseq) {
-			if (check(fd, head.salt, modseq, b))
-				*c = (struct checked){head.salt, b->offset, modseq};
-			else
-				state = errno == 0 || errno == EIO ? BODY_DAMAGED : BODY_ERROR;
-		}
-	}
-	if (state == BODY_GOOD) {
-		*fd_out = fd;
+	if (state != BODY_GOOD) {
+		error = errno;
+		body_file_close(f);
+		errno = error;
 		return state;
 	}
-	if (state != BODY_MOVED)
+	f->segment = b->segment;
+	f->generation = head.generation;
+	f->salt = head.salt;
+	return BODY_GOOD;
+}
+
+static enum body_state
+file_check(const struct body_file *f, uint64_t modseq, const struct ix_body *b)
+{
+	struct checked *c = checked_place(f->salt, b->offset);
+
+	if (c->salt == f->salt && c->offset == b->offset && c->modseq == modseq)
+		return BODY_GOOD;
+	if (!check(f->fd, f->salt, modseq, b))
+		return errno == 0 || errno == EIO ? BODY_DAMAGED : BODY_ERROR;
+	*c = (struct checked){f->salt, b->offset, modseq};
+	return BODY_GOOD;
+}
+
+static void
+log_state(const struct spool *s, uint64_t modseq, const struct ix_body *b, enum body_state state)
+{
+	if (state != BODY_GOOD && state != BODY_MOVED)
 		LOG("warn.store.body", log_str("user", s->user), log_u64("segment", b->segment), log_u64("offset", b->offset),
 		    log_u64("modseq", modseq), log_str("why", state == BODY_DAMAGED ? "damaged" : strerror(errno)));
-	if (fd >= 0)
-		close(fd);
+}
+
+enum body_state
+body_open(struct spool *s, uint64_t modseq, const struct ix_body *b, int *fd_out)
+{
+	struct body_file f;
+	enum body_state state = file_open(s, b, &f);
+
+	if (state == BODY_GOOD)
+		state = file_check(&f, modseq, b);
+	log_state(s, modseq, b, state);
+	if (state == BODY_GOOD)
+		*fd_out = f.fd;
+	else
+		body_file_close(&f);
+	return state;
+}
+
+/*
+ * The same by way of the segment that a body was read from last, which is still open: a client that fetches many
+ * messages has them in few segments. Another generation of it has another number.
+ */
+static enum body_state
+body_open_again(struct store *s, uint64_t modseq, const struct ix_body *b, int *fd_out)
+{
+	struct body_file *f = &s->body_file;
+	enum body_state state = BODY_GOOD;
+
+	if (f->fd < 0 || f->segment != b->segment || f->generation != b->generation) {
+		body_file_close(f);
+		state = file_open(s->spool, b, f);
+	}
+	if (state == BODY_GOOD)
+		state = file_check(f, modseq, b);
+	if (state == BODY_GOOD && (*fd_out = fcntl(f->fd, F_DUPFD_CLOEXEC, 0)) < 0)
+		state = BODY_ERROR;
+	log_state(s->spool, modseq, b, state);
 	return state;
 }
 
@@ -187,7 +245,7 @@ store_body_open(struct store *s, const struct msg_info *msg, int *fd_out, uint64
 	enum store_result r;
 
 	for (int i = 0; i < MOVED_TRIES; i++) {
-		switch (body_open(s->ix.spool, msg->body.modseq, &b, fd_out)) {
+		switch (body_open_again(s, msg->body.modseq, &b, fd_out)) {
 		case BODY_GOOD:
 			*offset_out = b.offset;
 			return STORE_OK;

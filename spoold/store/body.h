@@ -8,6 +8,13 @@
 
 enum body_state { BODY_GOOD, BODY_MOVED, BODY_DAMAGED, BODY_ERROR };
 
+/* A segment that is open for reading bodies; fd -1: none is. */
+struct body_file {
+	int		fd;
+	uint32_t	segment, generation, salt;
+};
+
+void		body_file_close(struct body_file *);
 /*
  * Opens the segment and checks that the record of that modseq is there, whole, with that body.
  * BODY_GOOD: the descriptor is the caller's. BODY_MOVED: the segment has another generation: look up again.

@@ -16,6 +16,7 @@ static uint64_t opens;
 static void
 free_store(struct store *s)
 {
+	body_file_close(&s->body_file);
 	index_close(&s->ix);
 	spool_put(s->spool);
 	untold_free(&s->untold);
@@ -84,6 +85,7 @@ store_open(const struct store_host *host, struct slice user, struct store **out)
 	if ((s = calloc(1, sizeof(*s))) == NULL)
 		DIE(EXIT_TEMP, "fatal.memory", log_u64("bytes", sizeof(*s)));
 	s->spool = spool;
+	s->body_file.fd = -1;
 	if (index_open(&s->ix, spool, 0) != STORE_OK) {
 		spool_put(spool);
 		free(s);
@@ -98,7 +100,8 @@ store_open(const struct store_host *host, struct slice user, struct store **out)
 void
 store_close(struct store *s)
 {
-	s->refs--;
+	if (--s->refs == 0)
+		body_file_close(&s->body_file);
 }
 
 void

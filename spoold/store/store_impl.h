@@ -4,6 +4,7 @@
 #ifndef TS_STORE_STORE_IMPL_H
 #define TS_STORE_STORE_IMPL_H
 
+#include "store/body.h"
 #include "store/extra.h"
 #include "store/index.h"
 #include "store/state.h"
@@ -25,6 +26,7 @@ struct store {
 	unsigned	 refs;
 	uint64_t	 used;
 	struct untold	 untold;
+	struct body_file body_file;	/* the segment read from last; closed when nobody holds the store, so that compaction frees it */
 	bool		 is_in_log;	/* the last change was appended, whatever change_end said */
 	bool		 is_behind;	/* the last read that wanted to be current was not */
 	int64_t		 busy_until_ms;	/* till then whoever is in a long change is not waited for */

@@ -18,7 +18,7 @@ from suite import BUILD, Suite, message
 PEERS = os.path.join(os.path.dirname(BUILD) if BUILD.endswith("/asan") else BUILD, "peers")
 USERS = 100
 PORT = 21025
-DOVECOT = ["dovecot-core", "dovecot-lmtpd"]
+DOVECOT = ["dovecot-core", "dovecot-imapd", "dovecot-lmtpd"]
 CYRUS = ["cyrus-imapd", "cyrus-common"]
 
 
@@ -113,8 +113,12 @@ class Peer:
         self.proc = subprocess.Popen(["unshare", "-m", "sh", "-c", mounts + shell],
                                      env=dict(os.environ, ROOT=root, BASE=base, **env), stdin=subprocess.DEVNULL,
                                      stdout=subprocess.DEVNULL, stderr=open(base + "/stderr", "wb"))
-        wait_port(self.port, lambda: open(base + "/stderr").read() +
-                  "".join(open(p, errors="replace").read()[-2000:] for p in glob.glob(base + "/log")))
+        try:
+            wait_port(self.port, lambda: open(base + "/stderr").read() +
+                      "".join(open(p, errors="replace").read()[-2000:] for p in glob.glob(base + "/log")))
+        except RuntimeError:
+            self.stop()
+            raise
 
     def prepare(self):
         pass
@@ -133,12 +137,39 @@ class Peer:
 
 
 class Dovecot(Peer):
+    protocols = "lmtp"
+    uid = 64900
+
+    def accounts(self, base):
+        return f"""
+userdb {{
+  driver = static
+  args = uid={self.uid} gid={self.uid} home={base}/home/%n allow_all_users=yes
+}}
+passdb {{
+  driver = static
+  args = password=x
+}}
+"""
+
+    def services(self):
+        return """
+service anvil {
+  client_limit = 2000
+}
+service auth {
+  client_limit = 2000
+}
+service stats {
+  process_limit = 1
+}
+"""
+
     def __init__(self, base, form, fsync):
-        root = unpack("dovecot", DOVECOT, "/usr/sbin/dovecot")
+        root = unpack("dovecot", DOVECOT, "/usr/lib/dovecot/imap")
         for d in ("run", "home", "state"):
             os.makedirs(f"{base}/{d}")
-        uid = 64900
-        os.chown(base + "/home", uid, -1)
+        os.chown(base + "/home", self.uid, -1)
         with open(base + "/conf", "w") as f:
             f.write(f"""
 base_dir = {base}/run
@@ -148,21 +179,13 @@ info_log_path = /dev/null
 default_internal_user = nobody
 default_internal_group = nogroup
 default_login_user = daemon
-protocols = lmtp
+protocols = {self.protocols}
 ssl = no
 listen = 127.0.0.1
 mail_location = {form}:~/mail
 mail_fsync = {fsync}
 first_valid_uid = 1
 default_vsz_limit = 1G
-userdb {{
-  driver = static
-  args = uid={uid} gid={uid} home={base}/home/%n allow_all_users=yes
-}}
-passdb {{
-  driver = static
-  args = password=x
-}}
 service lmtp {{
   process_min_avail = 4
   process_limit = 300
@@ -171,16 +194,7 @@ service lmtp {{
     port = {PORT}
   }}
 }}
-service anvil {{
-  client_limit = 2000
-}}
-service auth {{
-  client_limit = 2000
-}}
-service stats {{
-  process_limit = 1
-}}
-""")
+{self.accounts(base)}{self.services()}""")
         self.begin(base, root, 'exec dovecot -F -c "$BASE/conf"', {})
 
     def disk(self):
@@ -189,6 +203,7 @@ service stats {{
 
 class Cyrus(Peer):
     name = "Cyrus IMAP 3.6.1"
+    settings = services = start = ""
 
     def __init__(self, base):
         root = unpack("cyrus", CYRUS, "/usr/sbin/cyrmaster")
@@ -219,15 +234,15 @@ allowplaintext: yes
 syslog_prefix: cyrus
 idlesocket: {base}/conf/socket/idle
 lmtpsocket: {base}/conf/socket/lmtp
-""")
+{self.settings.format(base=base)}""")
         with open(base + "/cyrus.conf", "w") as f:
             f.write(f"""
 START {{
   recover cmd="/usr/lib/cyrus/bin/ctl_cyrusdb -C {base}/imapd.conf -r"
-}}
+{self.start.format(base=base)}}}
 SERVICES {{
   lmtp cmd="lmtpd -a -C {base}/imapd.conf" listen="127.0.0.1:{PORT}" prefork=4 maxchild=300
-}}
+{self.services.format(base=base)}}}
 EVENTS {{
 }}
 """)

@@ -2,6 +2,7 @@
  * Purge and compaction: what an index made from the compacted log holds is what it held before, every body
  * is read as it was sent, sessions go on, and a process that dies or fails at any call of it has done no harm.
  */
+#include <dirent.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -370,6 +371,78 @@ test_waste(void **state)
 	fx_free(&f);
 }
 
+/* Segments that this process has open and that have no name any more. */
+static unsigned
+nameless_segments(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	const struct dirent *e;
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL) {
+		char path[PATH_MAX];
+		ssize_t len = readlinkat(dirfd(d), e->d_name, path, sizeof(path) - 1);
+
+		path[len < 0 ? 0 : len] = '\0';
+		n += strstr(path, "/log.") != NULL && strstr(path, " (deleted)") != NULL;
+	}
+	closedir(d);
+	return n;
+}
+
+/*
+ * The segment read from last stays open: not for a message that is in another generation of it, and not longer than somebody
+ * holds the store, because the disk does not get back what is open.
+ */
+static void
+test_open_segment(void **state)
+{
+	struct store_compacted done;
+	struct fixture f;
+	unsigned char id[RECORD_ID_BYTES];
+	struct msg_info before[2], after[2];
+	uint64_t n, modseq;
+	struct view v;
+	struct store *s;
+	size_t got;
+
+	(void)state;
+	fx_make(&f);
+	f.host.commit = no_sync;
+	f.host.segment_max_bytes = 64 * 1024;
+	s = fx_alice(&f, id);
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 4000, NULL), STORE_OK);
+	assert_int_equal(store_expunge(s, id, &(struct uid_set){&(struct uid_range){1, 6}, 1}, false, &modseq), STORE_OK);
+	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	assert_int_equal(view_range(s, &v, 8, 9, before, 2, &got), STORE_OK);
+	assert_int_equal(got, 2);
+	check_body(s, &before[0]);
+	assert_int_equal(store_compact(s, NULL, 25, &done), STORE_OK);
+	assert_int_equal(done.segments, 1);
+	assert_int_equal(nameless_segments(), 1);
+	check_body(s, &before[1]);
+	assert_int_equal(view_range(s, &v, 8, 9, after, 2, &got), STORE_OK);
+	assert_true(got == 2 && after[0].body.generation == before[0].body.generation + 1);
+	for (int i = 0; i < 2; i++)
+		check_body(s, &after[i]);
+	assert_int_equal(nameless_segments(), 0);
+	/* As it was before once more, and from a second holder of the store. */
+	assert_int_equal(store_expunge(s, id, &(struct uid_set){&(struct uid_range){7, 12}, 1}, false, &modseq), STORE_OK);
+	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	assert_ptr_equal(fx_open(&f), s);
+	assert_int_equal(store_compact(s, NULL, 25, &done), STORE_OK);
+	assert_int_equal(done.segments, 1);
+	assert_int_equal(nameless_segments(), 1);
+	store_close(s);
+	assert_int_equal(nameless_segments(), 1);
+	store_close(s);
+	assert_int_equal(nameless_segments(), 0);
+	fx_free(&f);
+}
+
 /* A segment in which something cannot be read is not touched. */
 static void
 test_damaged(void **state)
@@ -699,6 +772,7 @@ main(void)
 		cmocka_unit_test(test_same_after),
 		cmocka_unit_test(test_open_view),
 		cmocka_unit_test(test_waste),
+		cmocka_unit_test(test_open_segment),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_torn),
 		cmocka_unit_test(test_readable_again),

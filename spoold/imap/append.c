@@ -6,6 +6,7 @@
  */
 #include "imap/append.h"
 
+#include "imap/announce.h"
 #include "imap/append_bytes.h"
 #include "imap/catenate.h"
 #include "imap/mailbox.h"
@@ -26,7 +27,9 @@ mailbox_begin(struct imap *im, struct slice client)
 	switch (store_mbox_by_name(im->store, (struct slice){name.s, name.n}, imap_arena(im), &info)) {
 	case STORE_OK:
 		memcpy(im->append.mailbox, info.id, sizeof(info.id));
-		return NULL;
+		/* Copied: the command's text moves when more is read. */
+		im->append.name = arena_slice(imap_arena(im), client);
+		return im->append.name.p == NULL ? "NO [LIMIT] The name is too long" : NULL;
 	case STORE_NOMBOX:
 		return "NO [TRYCREATE] No such mailbox";
 	default:
@@ -228,6 +231,7 @@ messages_append(struct imap *im)
 		return;
 	}
 	imap_changed(im);
+	announce_named(im, a->name, a->mailbox);
 	/* A command's UIDs are neighbours. */
 	if (a->n > 1)
 		imap_ok(im, "[APPENDUID %u %u:%u] APPEND completed", uidvalidity, uids[0], uids[a->n - 1]);
@@ -254,6 +258,7 @@ message_replace(struct imap *im)
 		return;
 	}
 	imap_changed(im);
+	announce_named(im, a->name, a->mailbox);
 	session_putf(im->s, "* OK [APPENDUID %u %u] Replacement Message ready\r\n", uidvalidity, uid);
 	imap_ok(im, "%sREPLACE completed", im->is_uid ? "UID " : "");
 }

@@ -8,14 +8,13 @@
 #include <stdlib.h>
 
 #include "imap/condstore.h"
+#include "imap/list_line.h"
 #include "imap/list_parse.h"
-#include "imap/mailbox.h"
-#include "imap/quote.h"
+#include "imap/name.h"
 #include "imap/status.h"
 
 #define SEPARATOR		'/'
 #define PATTERN_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES)	/* longer ones match no name */
-#define LIST_LINE_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES + 512)
 #define NO_PARENT		SIZE_MAX
 
 struct list_entry {
@@ -71,8 +70,8 @@ is_below(struct slice name, struct slice above)
 static bool
 entry_add(struct listing *l, struct slice inside, const struct mbox_info *info, bool is_subscribed)
 {
-	char		utf8[4 * MBOXNAME_MAX_BYTES];
-	struct slice	name = {utf8, mboxname_to_client(l->im->s->who.user, inside, false, utf8)};
+	char		utf8[NAME_MAX_BYTES];
+	struct slice	name = name_utf8(l->im, inside, utf8);
 	size_t		depth = 1;
 
 	if (name.n == 0)
@@ -166,7 +165,7 @@ inbox_fold(char *p, size_t n)
 		memcpy(p, "INBOX", 5);
 }
 
-/* reference and pattern joined, decoded from modified UTF-7. PARSE_BAD only where the arena is full. */
+/* reference and pattern joined, in UTF-8. PARSE_BAD only where the arena is full. */
 static enum parse
 pattern_make(struct imap *im, struct slice reference, struct slice pattern, struct slice *out)
 {
@@ -176,7 +175,7 @@ pattern_make(struct imap *im, struct slice reference, struct slice pattern, stru
 
 	*out = (struct slice){NULL, 0};
 	if (buf_add_slice(&joined, reference) == 0 && buf_add_slice(&joined, pattern) == 0)
-		n = mutf7_decode(buf_slice(&joined), utf8, sizeof(utf8));
+		n = name_pattern(im, buf_slice(&joined), utf8, sizeof(utf8));
 	buf_free(&joined);
 	if (n < 0)
 		return PARSE_OK;
@@ -250,46 +249,26 @@ recursive_mark(struct listing *l)
 	}
 }
 
-static int
-attribute_add(struct buf *b, const char *attribute)
+static unsigned
+entry_attributes(const struct listing *l, const struct list_entry *e)
 {
-	if (b->p[b->n - 1] != '(' && buf_add(b, " ", 1) < 0)
-		return -1;
-	return buf_add_str(b, attribute);
+	unsigned	attributes = e->has_children ? LIST_HAS_CHILDREN : LIST_HAS_NO_CHILDREN;
+
+	if (e->info == NULL)
+		attributes |= l->args->is_extended ? LIST_IS_NONEXISTENT : LIST_IS_NOSELECT;
+	if (e->is_subscribed && ((l->args->select | l->args->give) & LIST_SUBSCRIBED) != 0)
+		attributes |= LIST_IS_SUBSCRIBED;
+	return attributes;
 }
 
-static int
-attributes_add(const struct listing *l, struct buf *b, const struct list_entry *e)
-{
-	const char	*use = e->info != NULL ? special_use_name(e->info->use) : NULL;
-
-	if (e->info == NULL && attribute_add(b, l->args->is_extended ? "\\NonExistent" : "\\Noselect") < 0)
-		return -1;
-	if (attribute_add(b, e->has_children ? "\\HasChildren" : "\\HasNoChildren") < 0)
-		return -1;
-	if (e->is_subscribed && ((l->args->select | l->args->give) & LIST_SUBSCRIBED) != 0 &&
-	    attribute_add(b, "\\Subscribed") < 0)
-		return -1;
-	return use != NULL ? attribute_add(b, use) : 0;
-}
-
-/* * LIST (attributes) "/" "name" [("CHILDINFO" ("SUBSCRIBED"))] */
 static void
 entry_tell(const struct listing *l, const struct list_entry *e, bool is_criteria_met)
 {
-	bool		has_childinfo = (l->args->select & LIST_RECURSIVEMATCH) != 0 && e->has_chosen;
-	struct buf	b = buf_make(LIST_LINE_MAX_BYTES);
-	char		mutf7[4 * MBOXNAME_MAX_BYTES];
-	long		n = mutf7_encode(e->name, mutf7, sizeof(mutf7));
-	struct slice	name = {mutf7, n > 0 ? (size_t)n : 0};
-
-	if (n > 0 && buf_add_str(&b, "* LIST (") == 0 && attributes_add(l, &b, e) == 0 &&
-	    buf_add_str(&b, ") \"/\" ") == 0 && quote_string(&b, name) == 0 &&
-	    buf_add_str(&b, has_childinfo ? " (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n" : "\r\n") == 0)
-		session_write(l->im->s, b.p, b.n);
-	buf_free(&b);
+	list_line_tell(l->im, &(struct list_line){.verb = "LIST", .name = e->name,
+	    .attributes = entry_attributes(l, e), .use = e->info != NULL ? e->info->use : USE_NONE,
+	    .has_childinfo = (l->args->select & LIST_RECURSIVEMATCH) != 0 && e->has_chosen});
 	if ((l->args->give & LIST_STATUS) != 0 && e->info != NULL && is_criteria_met)
-		status_tell(l->im, name, e->info, l->args->status_items);
+		(void)status_tell(l->im, e->name, e->info, l->args->status_items);
 }
 
 static void
@@ -341,19 +320,6 @@ list_run(struct imap *im, struct slice args)
 
 /* ---- LSUB ---- */
 
-static void
-lsub_tell(struct imap *im, struct slice utf8, bool is_subscribed)
-{
-	struct buf	b = buf_make(LIST_LINE_MAX_BYTES);
-	char		mutf7[4 * MBOXNAME_MAX_BYTES];
-	long		n = mutf7_encode(utf8, mutf7, sizeof(mutf7));
-
-	if (n > 0 && buf_add_str(&b, is_subscribed ? "* LSUB () \"/\" " : "* LSUB (\\Noselect) \"/\" ") == 0 &&
-	    quote_string(&b, (struct slice){mutf7, (size_t)n}) == 0 && buf_add_str(&b, "\r\n") == 0)
-		session_write(im->s, b.p, b.n);
-	buf_free(&b);
-}
-
 /*
  * With "%" a name above a subscribed one stands for it (RFC 3501 6.3.9): marks it where the subscribed
  * name itself is not matched.
@@ -396,7 +362,8 @@ lsub_run(struct imap *im, struct slice args)
 		lsub_mark(&l);
 	for (size_t i = 0; i < l.n; i++)
 		if (l.entries[i].is_matched && (l.entries[i].is_subscribed || l.entries[i].has_hidden))
-			lsub_tell(im, l.entries[i].name, l.entries[i].is_subscribed);
+			list_line_tell(im, &(struct list_line){.verb = "LSUB", .name = l.entries[i].name,
+			    .attributes = l.entries[i].is_subscribed ? 0 : LIST_IS_NOSELECT});
 	imap_ok(im, "LSUB completed");
 }
 

@@ -65,6 +65,7 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " THREAD=REFERENCES"
     " UIDPLUS"
     " UNSELECT"
+    " UTF8=ACCEPT"
     " WITHIN";
 
 static void

@@ -12,6 +12,7 @@ static const struct { const char *name; uint32_t bit, brings; } names[] = {
 	{"CONDSTORE", ENABLED_CONDSTORE, ENABLED_CONDSTORE},
 	{"IMAP4rev2", ENABLED_REV2, ENABLED_REV2},
 	{"QRESYNC", ENABLED_QRESYNC, ENABLED_QRESYNC | ENABLED_CONDSTORE},
+	{"UTF8=ACCEPT", ENABLED_UTF8, ENABLED_UTF8},
 };
 #define NNAMES	(sizeof(names) / sizeof(names[0]))
 

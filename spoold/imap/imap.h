@@ -41,7 +41,9 @@ struct append {
 	int		 fd;		/* an unlinked file with all of them; -1: in mem */
 	uint64_t	 bytes;		/* as they will be kept: CRLF line ends */
 	struct frame_dot frame;		/* of the message in the making */
-	bool		 is_binary;	/* it comes in a literal8 (RFC 3516) */
+	bool		 is_binary;	/* it comes in a literal8 (RFC 3516), not one of UTF8 */
+	enum { HEADER_AT_LINE, HEADER_IN_LINE, HEADER_OVER } header;	/* how far it came */
+	bool		 has_8bit_header;	/* a byte past ASCII in its header (RFC 6855 4) */
 	bool		 is_failed;	/* the file could not be written: answer TEMP */
 	size_t		 parsed;	/* so much of the command's text was understood and done */
 	enum append_place place;	/* what may stand next */

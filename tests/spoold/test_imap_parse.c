@@ -535,7 +535,7 @@ test_store(void **state)
 	}
 }
 
-/* kinds: the elements it has, a letter each (Head, Literal, Catenate, Text, Url, close). */
+/* kinds: the elements it has, a letter each (Head, Literal, Catenate, Text, Url, close); 8 is the end of UTF8's. */
 static void
 test_append(void **state)
 {
@@ -549,6 +549,9 @@ test_append(void **state)
 		{"a REPLACE 0 Drafts ", "", 19}, {"a REPLACE Drafts ", "", 17}, {"a UID APPEND Drafts ", "", 20}, {"a UIDREPLACE 1 Drafts ", "", 22},
 		{"a APPEND INBOX (\\Seen) CATENATE (URL /x)", "HCU)", 0}, {"a APPEND INBOX CATENATE (URL \"/x y\" URL {2}\r\n/y TEXT ", "HCUUT", 0},
 		{"a APPEND INBOX catenate (text ", "HCT", 0}, {"a APPEND INBOX CATENATE ()", "HC", 1}, {"a APPEND INBOX CATENATE (URL /x URL /y", "HCU", 7},
+		{"a APPEND INBOX UTF8 (", "HL", 0}, {"a APPEND INBOX (\\Seen) utf8 (", "HL", 0}, {"a APPEND INBOX UTF8 ()", "H", 8},
+		{"a APPEND INBOX UTF8(", "H", 6}, {"a APPEND INBOX UTF8 ~", "H", 7}, {"a APPEND INBOX CATENATE (UTF8 (", "HCT", 0},
+		{"a APPEND INBOX CATENATE (URL /x UTF8 (", "HCUT", 0}, {"a APPEND INBOX CATENATE (UTF8", "HC", 4},
 		{"a APPEND INBOX CATENATE (URL /x) CATENATE (TEXT ", "HCU)CT", 0}, {"a APPEND INBOX CATENATE (URL /x )", "HCU", 2}, {"a APPEND INBOX CATENATE(URL /x)", "H", 17},
 	};
 
@@ -560,7 +563,7 @@ test_append(void **state)
 		const char		*kind = rows[i].kinds;
 
 		for (; parse_append_element(&cur, &arena, &place, &e) == PARSE_OK; kind++)
-			if (*kind == '\0' || "HLCTU)"[e.kind] != *kind)
+			if (*kind == '\0' || "HLCTU)8"[e.kind] != *kind)
 				fail_msg("%s: another element", rows[i].in);
 		if (*kind != '\0' || cur.n != rows[i].left)
 			fail_msg("%s: another end", rows[i].in);

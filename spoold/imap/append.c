@@ -92,7 +92,6 @@ message_begin(struct imap *im, const struct append_element *e)
 	}
 	a->frame = (struct frame_dot){0};
 	a->header = HEADER_AT_LINE;
-	a->has_8bit_header = false;
 	return NULL;
 }
 

@@ -66,7 +66,8 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " UIDPLUS"
     " UNSELECT"
     " UTF8=ACCEPT"
-    " WITHIN";
+    " WITHIN"
+    " XLIST";
 
 static void
 capability_run(struct imap *im, struct slice args)
@@ -205,6 +206,7 @@ static const struct command {
 	{"THREAD", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, thread_run},
 	{"UNSELECT", CMD_SELECTED, unselect_run},
 	{"UNSUBSCRIBE", 0, unsubscribe_run},
+	{"XLIST", 0, xlist_run},
 };
 
 static const struct command *

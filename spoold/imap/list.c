@@ -1,7 +1,8 @@
 /*
- * LIST and LSUB. Builds the tree of names as the client sees them, in UTF-8: mailboxes, subscriptions,
- * and the parents that only their children imply; sorts it so that a name's children follow it; then
- * goes through it once a pass. Called from the command table. RFC 3501 6.3.8, 6.3.9; RFC 5258 3.
+ * LIST, LSUB and XLIST, which is LIST as some clients ask for special uses since before RFC 6154. Builds the tree of names
+ * as the client sees them, in UTF-8: mailboxes, subscriptions, and the parents that only their children imply; sorts it so
+ * that a name's children follow it; then goes through it once a pass. Called from the command table. RFC 3501 6.3.8,
+ * 6.3.9; RFC 5258 3; RFC 9051 6.3.9.
  */
 #include "imap/list.h"
 
@@ -31,6 +32,7 @@ struct list_entry {
 struct listing {
 	struct imap		*im;
 	const struct list_args	*args;
+	bool			 is_xlist;
 	struct list_entry	*entries;
 	size_t			 n, cap;
 	struct slice		 patterns[IMAP_LIST_PATTERNS_MAX];	/* UTF-8, with the reference; p NULL: matches nothing */
@@ -249,6 +251,15 @@ recursive_mark(struct listing *l)
 	}
 }
 
+/* The names XLIST had before RFC 6154 chose others: clients that know it look for these. */
+static unsigned
+xlist_attributes(const struct list_entry *e)
+{
+	if (slice_is(e->name, SLICE("INBOX")))
+		return LIST_IS_INBOX;
+	return e->info != NULL && e->info->use == USE_JUNK ? LIST_IS_SPAM : 0;
+}
+
 static unsigned
 entry_attributes(const struct listing *l, const struct list_entry *e)
 {
@@ -258,13 +269,19 @@ entry_attributes(const struct listing *l, const struct list_entry *e)
 		attributes |= l->args->is_extended ? LIST_IS_NONEXISTENT : LIST_IS_NOSELECT;
 	if (e->is_subscribed && ((l->args->select | l->args->give) & LIST_SUBSCRIBED) != 0)
 		attributes |= LIST_IS_SUBSCRIBED;
-	return attributes;
+	return l->is_xlist ? attributes | xlist_attributes(e) : attributes;
+}
+
+static const char *
+verb(const struct listing *l)
+{
+	return l->is_xlist ? "XLIST" : "LIST";
 }
 
 static void
 entry_tell(const struct listing *l, const struct list_entry *e, bool is_criteria_met)
 {
-	list_line_tell(l->im, &(struct list_line){.verb = "LIST", .name = e->name,
+	list_line_tell(l->im, &(struct list_line){.verb = verb(l), .name = e->name,
 	    .attributes = entry_attributes(l, e), .use = e->info != NULL ? e->info->use : USE_NONE,
 	    .has_childinfo = (l->args->select & LIST_RECURSIVEMATCH) != 0 && e->has_chosen});
 	if ((l->args->give & LIST_STATUS) != 0 && e->info != NULL && is_criteria_met)
@@ -287,35 +304,54 @@ entries_tell(struct listing *l)
 	}
 }
 
-void
-list_run(struct imap *im, struct slice args)
+static void
+listing_run(struct listing *l)
 {
-	struct list_args	parsed;
-	struct listing		l = {.im = im, .args = &parsed};
-	enum store_result	r;
-	bool			with_subscriptions;
+	struct imap		*im = l->im;
+	bool			 with_subscriptions = ((l->args->select | l->args->give) & LIST_SUBSCRIBED) != 0;
+	enum store_result	 r;
 
-	if (parse_list_args(&args, imap_arena(im), &parsed) != PARSE_OK) {
-		imap_bad(im, "LIST [(options)] reference pattern [RETURN (options)]: not understood");
+	if (!l->args->is_extended && l->args->patterns[0].n == 0) {
+		session_putf(im->s, "* %s (\\Noselect) \"/\" \"\"\r\n", verb(l));
+		imap_ok(im, "%s completed", verb(l));
 		return;
 	}
-	if (!parsed.is_extended && parsed.patterns[0].n == 0) {
-		session_puts(im->s, "* LIST (\\Noselect) \"/\" \"\"\r\n");
-		imap_ok(im, "LIST completed");
-		return;
-	}
-	if ((parsed.give & LIST_STATUS) != 0 && (parsed.status_items & STATUS_HIGHESTMODSEQ) != 0)
-		condstore_enable(im);
-	with_subscriptions = ((parsed.select | parsed.give) & LIST_SUBSCRIBED) != 0;
-	r = entries_build(&l, true, with_subscriptions);
-	if (r == STORE_OK && !patterns_prepare(&l))
+	r = entries_build(l, true, with_subscriptions);
+	if (r == STORE_OK && !patterns_prepare(l))
 		r = STORE_LIMIT;
 	if (r != STORE_OK) {
 		imap_no_store(im, r, "NONEXISTENT");
 		return;
 	}
-	entries_tell(&l);
-	imap_ok(im, "LIST completed");
+	entries_tell(l);
+	imap_ok(im, "%s completed", verb(l));
+}
+
+void
+list_run(struct imap *im, struct slice args)
+{
+	struct list_args	parsed;
+	struct listing		l = {.im = im, .args = &parsed};
+
+	if (parse_list_args(&args, imap_arena(im), &parsed) != PARSE_OK) {
+		imap_bad(im, "LIST [(options)] reference pattern [RETURN (options)]: not understood");
+		return;
+	}
+	if ((parsed.give & LIST_STATUS) != 0 && (parsed.status_items & STATUS_HIGHESTMODSEQ) != 0)
+		condstore_enable(im);
+	listing_run(&l);
+}
+
+void
+xlist_run(struct imap *im, struct slice args)
+{
+	struct list_args	parsed;
+	struct listing		l = {.im = im, .args = &parsed, .is_xlist = true};
+
+	if (parse_lsub_args(&args, imap_arena(im), &parsed) != PARSE_OK)
+		imap_bad(im, "XLIST reference pattern: not understood");
+	else
+		listing_run(&l);
 }
 
 /* ---- LSUB ---- */

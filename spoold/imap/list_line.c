@@ -12,6 +12,7 @@
 static const struct { enum list_attribute attribute; const char *name; } attributes[] = {
 	{LIST_IS_NONEXISTENT, "\\NonExistent"}, {LIST_IS_NOSELECT, "\\Noselect"}, {LIST_HAS_CHILDREN, "\\HasChildren"},
 	{LIST_HAS_NO_CHILDREN, "\\HasNoChildren"}, {LIST_IS_SUBSCRIBED, "\\Subscribed"},
+	{LIST_IS_INBOX, "\\Inbox"}, {LIST_IS_SPAM, "\\Spam"},
 };
 
 static int

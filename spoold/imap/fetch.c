@@ -155,7 +155,7 @@ derived_add(struct fetch *f, enum fetch_kind kind)
 		r = content_envelope(&f->body, &list);
 	} else {
 		label = kind == FETCH_BODY ? "BODY " : "BODYSTRUCTURE ";
-		r = content_structure(&f->body, kind == FETCH_BODYSTRUCTURE, &list);
+		r = content_structure(&f->body, kind == FETCH_BODYSTRUCTURE, imap_is_rev2(f->im), &list);
 	}
 	if (r != STORE_OK)
 		return r;

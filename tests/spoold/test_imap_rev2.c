@@ -297,6 +297,42 @@ test_rest(void **state)
 	client_close(&c);
 }
 
+/* RFC 9051 7.5.2 and 9, media-message: from the cache and not, whoever asked first. */
+static void
+test_global(void **state)
+{
+#define GLOBAL	"Content-Type: message/global\r\n\r\nSubject: K\xc3\xa4se\r\n\r\nx\r\n"
+	static const struct step	rev1[] = {
+		{"a SELECT INBOX\r\n", "~a OK ~\r\n"},
+		{"a FETCH 1 BODY\r\n", "* 1 FETCH (BODY (\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 21))\r\na OK ~\r\n"},
+		{"a FETCH 1:2 BODYSTRUCTURE\r\n", "* 1 FETCH (BODYSTRUCTURE (\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 21 NIL NIL NIL NIL))\r\n* 2 ~\r\na OK ~\r\n"},
+		{"a UNSELECT\r\n", "a OK ~\r\n"},
+	};
+	static const struct step	rev2[] = {
+		ENABLE, {"a SELECT INBOX\r\n", "~a OK ~\r\n"},
+		{"a FETCH 1 BODY\r\n", "* 1 FETCH (BODY (\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 21 (NIL {5}\r\nK\xc3\xa4se NIL NIL NIL NIL NIL NIL NIL NIL) "
+		    "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 3 1) 3))\r\na OK ~\r\n"},
+		{"a FETCH 1:2 BODYSTRUCTURE\r\n", "* 1 FETCH (BODYSTRUCTURE (\"MESSAGE\" \"GLOBAL\" ~ (NIL {5}~)\r\n* 2 FETCH (BODYSTRUCTURE (\"TEXT\" ~\r\na OK ~\r\n"},
+		{"a FETCH 1 (BODY.PEEK[1.1] BODY.PEEK[1.HEADER] BINARY.SIZE[1])\r\n",
+		    "* 1 FETCH (BODY[1.1] {3}\r\nx\r\n BODY[1.HEADER] {18}\r\nSubject: K\xc3\xa4se\r\n\r\n BINARY.SIZE[1] 21)\r\na OK ~\r\n"},
+	};
+	struct client			c;
+
+	(void)state;
+	for (int first = 1; first <= 2; first++) {
+		assert_int_equal(client_begin(&c, first == 1 ? "global1" : "global2"), 0);
+		append(&c, "INBOX", "", GLOBAL);
+		append(&c, "INBOX", "", PLAIN);
+		if (first == 1)
+			STEPS(&c, rev1);
+		STEPS(&c, rev2);
+		client_close(&c);
+		assert_int_equal(client_begin(&c, first == 1 ? "global1" : "global2"), 0);
+		STEPS(&c, rev1);
+		client_close(&c);
+	}
+}
+
 /* The tree of names tells whether something is below, also where names are longer than what the index keeps of them. */
 static void
 test_children(void **state)
@@ -335,7 +371,7 @@ main(void)
 	const struct CMUnitTest	tests[] = {
 		cmocka_unit_test(test_enable), cmocka_unit_test(test_select), cmocka_unit_test(test_recent), cmocka_unit_test(test_unasked),
 		cmocka_unit_test(test_search), cmocka_unit_test(test_status), cmocka_unit_test(test_names), cmocka_unit_test(test_oldname),
-		cmocka_unit_test(test_rest), cmocka_unit_test(test_children),
+		cmocka_unit_test(test_rest), cmocka_unit_test(test_global), cmocka_unit_test(test_children),
 	};
 
 	return cmocka_run_group_tests(tests, group_begin, group_end);

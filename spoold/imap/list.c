@@ -15,7 +15,7 @@
 #include "imap/status.h"
 
 #define SEPARATOR		'/'
-#define PATTERN_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES)	/* longer ones match no name */
+#define PATTERN_MAX_BYTES	NAME_MAX_BYTES	/* longer ones match no name */
 #define NO_PARENT		SIZE_MAX
 
 struct list_entry {

@@ -297,6 +297,31 @@ test_rest(void **state)
 	client_close(&c);
 }
 
+/* A pattern as long as a name can be on the wire, and one byte more, which matches nothing. */
+static void
+test_pattern_limit(void **state)
+{
+	struct buf	b = buf_make(2 * 4096);
+	struct client	c;
+
+	(void)state;
+	assert_int_equal(client_begin(&c, "pattern"), 0);
+	for (int rev2 = 0; rev2 < 2; rev2++) {
+		for (int n = 4096; n <= 4097; n++) {
+			buf_clear(&b);
+			(void)buf_add_str(&b, "a LIST \"\" I");
+			for (int i = 1; i < n; i++)
+				(void)buf_add_str(&b, "*");
+			(void)buf_add_str(&b, "\r\n");
+			client_send(&c, buf_slice(&b), 0, 0);
+			got_check("pattern", "LIST", &c, n == 4096 ? "* LIST (\\HasNoChildren) \"/\" \"INBOX\"\r\na OK ~\r\n" : "a OK ~\r\n");
+		}
+		DO(c, "e ENABLE IMAP4rev2\r\n", "* ENABLED~e OK ~\r\n");
+	}
+	buf_free(&b);
+	client_close(&c);
+}
+
 /* RFC 9051 7.5.2 and 9, media-message: from the cache and not, whoever asked first. */
 static void
 test_global(void **state)
@@ -371,7 +396,7 @@ main(void)
 	const struct CMUnitTest	tests[] = {
 		cmocka_unit_test(test_enable), cmocka_unit_test(test_select), cmocka_unit_test(test_recent), cmocka_unit_test(test_unasked),
 		cmocka_unit_test(test_search), cmocka_unit_test(test_status), cmocka_unit_test(test_names), cmocka_unit_test(test_oldname),
-		cmocka_unit_test(test_rest), cmocka_unit_test(test_global), cmocka_unit_test(test_children),
+		cmocka_unit_test(test_rest), cmocka_unit_test(test_pattern_limit), cmocka_unit_test(test_global), cmocka_unit_test(test_children),
 	};
 
 	return cmocka_run_group_tests(tests, group_begin, group_end);

@@ -214,9 +214,9 @@ mutf7_encode(struct slice in, char *out, size_t cap)
 	return (long)at;
 }
 
-/* UTF-8 to NFC in out (cap bytes); its length, -1 where it is not UTF-8 or too long. */
-static long
-nfc(struct slice in, char *out, size_t cap)
+/* RFC 9051 5.1: names are Net-Unicode, which is in this form. */
+long
+mboxname_nfc(struct slice in, char *out, size_t cap)
 {
 	utf8proc_int32_t points[NFC_MAX_POINTS];
 	const utf8proc_option_t how = UTF8PROC_COMPOSE | UTF8PROC_STABLE;
@@ -334,7 +334,7 @@ mboxname_from_client(struct slice user, struct slice name, bool mutf7, bool trai
 			return PARSE_BAD;
 		name = (struct slice){utf8, (size_t)n};
 	}
-	n = nfc(name, composed, sizeof(composed));
+	n = mboxname_nfc(name, composed, sizeof(composed));
 	if (n <= 0)
 		return PARSE_BAD;
 	name = (struct slice){composed, (size_t)n};
@@ -397,7 +397,7 @@ mboxname_is_valid(struct slice inside)
 
 	if (inside.n == 0 || inside.n > MBOXNAME_MAX_BYTES)
 		return false;
-	n = nfc(inside, composed, sizeof(composed));
+	n = mboxname_nfc(inside, composed, sizeof(composed));
 	if (n < 0 || !slice_is(inside, (struct slice){composed, (size_t)n}))
 		return false;
 	if (!has_only_name_chars(inside) || memchr(inside.p, '/', inside.n) != NULL)

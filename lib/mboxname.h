@@ -54,5 +54,7 @@ bool		mboxname_match(struct slice pattern, struct slice name, char separator);
  */
 long		mutf7_decode(struct slice, char *out, size_t cap);
 long		mutf7_encode(struct slice, char *out, size_t cap);
+/* UTF-8 in Unicode Normalization Form C, as all names are kept; length written, or -1 where it is not UTF-8 or too long. */
+long		mboxname_nfc(struct slice, char *out, size_t cap);
 
 #endif

@@ -40,8 +40,8 @@ caps_make(struct pre_policy *p, bool is_tls)
 	char *imap = p->imap_caps[is_tls], *sasl = p->pop3_sasl[is_tls];
 	size_t n, s = 0;
 
-	/* The longest: 8 mechanisms of 20 bytes, " AUTH=" before each, and 75 bytes: below PRE_CAPS_MAX_BYTES. */
-	n = (size_t)snprintf(imap, PRE_CAPS_MAX_BYTES, "IMAP4rev1 LITERAL+ SASL-IR ID%s%s", is_tls ? "" : " STARTTLS",
+	/* The longest: 8 mechanisms of 20 bytes, " AUTH=" before each, and 85 bytes: below PRE_CAPS_MAX_BYTES. */
+	n = (size_t)snprintf(imap, PRE_CAPS_MAX_BYTES, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID%s%s", is_tls ? "" : " STARTTLS",
 	    pre_policy_allows(p, SLICE("PLAIN"), is_tls) ? "" : " LOGINDISABLED");
 	sasl[0] = '\0';
 	for (size_t i = 0; i < p->nmechs; i++) {

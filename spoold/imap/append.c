@@ -2,10 +2,11 @@
  * APPEND of one message or several, all or nothing, and REPLACE. read.c asks here at each literal; what was read of the command is
  * then parsed as far as it goes, element by element, and each element is done at once, so that nothing is parsed twice and a
  * mailbox that is not there is said before 60 MB are sent for nothing. RFC 3501 6.3.11, RFC 3502, RFC 4315 3,
- * RFC 4469, RFC 7889, RFC 8508.
+ * RFC 4469, RFC 6855 4, RFC 7889, RFC 8508.
  */
 #include "imap/append.h"
 
+#include "imap/announce.h"
 #include "imap/append_bytes.h"
 #include "imap/catenate.h"
 #include "imap/mailbox.h"
@@ -26,7 +27,9 @@ mailbox_begin(struct imap *im, struct slice client)
 	switch (store_mbox_by_name(im->store, (struct slice){name.s, name.n}, imap_arena(im), &info)) {
 	case STORE_OK:
 		memcpy(im->append.mailbox, info.id, sizeof(info.id));
-		return NULL;
+		/* Copied: the command's text moves when more is read. */
+		im->append.name = arena_slice(imap_arena(im), client);
+		return im->append.name.p == NULL ? "NO [LIMIT] The name is too long" : NULL;
 	case STORE_NOMBOX:
 		return "NO [TRYCREATE] No such mailbox";
 	default:
@@ -88,6 +91,7 @@ message_begin(struct imap *im, const struct append_element *e)
 			return "NO [LIMIT] Too many keywords";
 	}
 	a->frame = (struct frame_dot){0};
+	a->header = HEADER_AT_LINE;
 	return NULL;
 }
 
@@ -102,6 +106,9 @@ message_end(struct imap *im)
 	m->body.bytes = a->bytes - m->body.offset;
 	if (a->is_failed)
 		return "NO [UNAVAILABLE] Temporary failure";
+	/* RFC 6855 4: MUST. IMAP4rev2 takes such a message as it is (RFC 9051 6.3.12). */
+	if (a->has_8bit_header && !imap_has_utf8(im))
+		return "NO A header that is not ASCII is taken after ENABLE UTF8=ACCEPT";
 	return m->body.bytes == 0 ? "NO [CANNOT] A message is empty" : NULL;
 }
 
@@ -130,6 +137,8 @@ element_run(struct imap *im, const struct append_element *e)
 		return refusal != NULL ? refusal : catenate_url(im, e->url);
 	case ELEMENT_CLOSE:
 		return message_end(im);
+	case ELEMENT_UTF8_CLOSE:
+		break;		/* its bytes are there already */
 	}
 	return NULL;
 }
@@ -158,14 +167,29 @@ elements_run(struct imap *im, size_t end, bool *wants_out)
 
 /* ---- literals ---- */
 
+/* The literal that is awaited is a part of a message; it is one of UTF8, of a whole message or a part. */
+static bool
+is_part(const struct append *a)
+{
+	return a->place == APPEND_AT_PART || a->place == APPEND_AT_UTF8_PART_END;
+}
+
+static bool
+is_utf8(const struct append *a)
+{
+	return a->place == APPEND_AT_UTF8_END || a->place == APPEND_AT_UTF8_PART_END;
+}
+
 static const char *
 literal_fault(const struct imap *im, uint64_t n, bool is_binary)
 {
-	bool	is_part = im->append.place == APPEND_AT_PART;
+	const struct append	*a = &im->append;
 
-	if (is_part && is_binary)
+	if (is_utf8(a) && !is_binary)
+		return "BAD UTF8 (~{literal8}) is expected";
+	if (is_part(a) && is_binary && !is_utf8(a))
 		return "BAD No literal8 is expected here";
-	if (n == 0 && !is_part)		/* cancels the command (RFC 3502) */
+	if (n == 0 && !is_part(a))	/* cancels the command (RFC 3502) */
 		return "NO [CANNOT] A message is empty";
 	return catenate_fault(im, n);
 }
@@ -181,7 +205,7 @@ append_literal(struct imap *im, size_t before, uint64_t n, bool is_binary, const
 		return APPEND_OTHER;
 	if ((*refusal_out = literal_fault(im, n, is_binary)) != NULL)
 		return APPEND_REFUSE;
-	im->append.is_binary = is_binary;
+	im->append.is_binary = is_binary && !is_utf8(&im->append);
 	return APPEND_TAKE;
 }
 
@@ -204,7 +228,7 @@ append_end(struct imap *im)
 	const char	*refusal = NULL;
 
 	a->parsed = im->text.n;		/* the literal's mark is behind us */
-	if (a->place != APPEND_AT_PART)
+	if (!is_part(a))
 		refusal = message_end(im);
 	return refusal != NULL && a->frame.nuls == 0 ? refusal : content_fault(a);
 }
@@ -228,6 +252,7 @@ messages_append(struct imap *im)
 		return;
 	}
 	imap_changed(im);
+	announce_named(im, a->name, a->mailbox);
 	/* A command's UIDs are neighbours. */
 	if (a->n > 1)
 		imap_ok(im, "[APPENDUID %u %u:%u] APPEND completed", uidvalidity, uids[0], uids[a->n - 1]);
@@ -254,6 +279,7 @@ message_replace(struct imap *im)
 		return;
 	}
 	imap_changed(im);
+	announce_named(im, a->name, a->mailbox);
 	session_putf(im->s, "* OK [APPENDUID %u %u] Replacement Message ready\r\n", uidvalidity, uid);
 	imap_ok(im, "%sREPLACE completed", im->is_uid ? "UID " : "");
 }

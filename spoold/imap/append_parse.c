@@ -1,7 +1,7 @@
 /*
  * Parses APPEND's arguments; called by append.c while the command is still being read, and by the fuzzer. Pure: an
  * element that is not whole yet is PARSE_BAD and is asked for again when there is more. RFC 3501 section 9, RFC 3502,
- * RFC 4466 6, RFC 4469 5, RFC 8508 5.
+ * RFC 4466 6, RFC 4469 5, RFC 6855 4, RFC 8508 5.
  */
 #include "imap/append_parse.h"
 
@@ -57,20 +57,34 @@ parse_options(struct slice *cur, struct arena *arena, struct append_element *out
 	return PARSE_OK;
 }
 
-/* append-message = append-opts SP append-data ; append-data = literal / literal8 / "CATENATE" SP "(" ..., up to the literal or part */
+/* utf8-literal = "UTF8" SP "(" literal8 ")" (RFC 6855 4), up to the literal8 */
+static enum parse
+parse_utf8_literal(struct slice *cur, struct append_element *out)
+{
+	struct slice	s = *cur;
+
+	if (parse_word(&s, "UTF8") != PARSE_OK || parse_sp(&s) != PARSE_OK || parse_byte(&s, '(') != PARSE_OK ||
+	    parse_end(&s) != PARSE_OK)
+		return PARSE_BAD;
+	out->is_utf8 = true;
+	*cur = s;
+	return PARSE_OK;
+}
+
+/* append-message = append-opts SP append-data ; append-data = literal / literal8 / utf8-literal / "CATENATE" SP "(" ..., up to the literal or part */
 static enum parse
 parse_message(struct slice *cur, struct arena *arena, struct append_element *out)
 {
 	if (parse_options(cur, arena, out) != PARSE_OK || parse_sp(cur) != PARSE_OK)
 		return PARSE_BAD;
 	out->kind = ELEMENT_LITERAL;
-	if (parse_end(cur) == PARSE_OK)
+	if (parse_end(cur) == PARSE_OK || parse_utf8_literal(cur, out) == PARSE_OK)
 		return PARSE_OK;
 	out->kind = ELEMENT_CATENATE;
 	return parse_word(cur, "CATENATE") == PARSE_OK && parse_sp(cur) == PARSE_OK ? parse_byte(cur, '(') : PARSE_BAD;
 }
 
-/* cat-part = "TEXT" SP literal / "URL" SP astring (RFC 4469 5), up to the literal; parts are parted by SP and end at ")" */
+/* cat-part = "TEXT" SP literal / "URL" SP astring (RFC 4469 5) / utf8-literal (RFC 6855 4), up to the literal; parts are parted by SP and end at ")" */
 static enum parse
 parse_part(struct slice *cur, struct arena *arena, bool is_first, struct append_element *out)
 {
@@ -80,6 +94,8 @@ parse_part(struct slice *cur, struct arena *arena, bool is_first, struct append_
 	if (!is_first && parse_sp(cur) != PARSE_OK)
 		return PARSE_BAD;
 	out->kind = ELEMENT_TEXT;
+	if (parse_utf8_literal(cur, out) == PARSE_OK)
+		return PARSE_OK;
 	if (parse_word(cur, "TEXT") == PARSE_OK)
 		return parse_sp(cur) == PARSE_OK ? parse_end(cur) : PARSE_BAD;
 	out->kind = ELEMENT_URL;
@@ -90,18 +106,22 @@ parse_part(struct slice *cur, struct arena *arena, bool is_first, struct append_
 }
 
 static enum append_place
-place_after(const struct append_element *e)
+place_after(enum append_place before, const struct append_element *e)
 {
 	switch (e->kind) {
 	case ELEMENT_HEAD:
-	case ELEMENT_LITERAL:
 	case ELEMENT_CLOSE:
 		break;
+	case ELEMENT_LITERAL:
+		return e->is_utf8 ? APPEND_AT_UTF8_END : APPEND_AT_MESSAGE;
 	case ELEMENT_CATENATE:
 		return APPEND_AT_FIRST_PART;
 	case ELEMENT_TEXT:
+		return e->is_utf8 ? APPEND_AT_UTF8_PART_END : APPEND_AT_PART;
 	case ELEMENT_URL:
 		return APPEND_AT_PART;
+	case ELEMENT_UTF8_CLOSE:
+		return before == APPEND_AT_UTF8_PART_END ? APPEND_AT_PART : APPEND_AT_MESSAGE;
 	}
 	return APPEND_AT_MESSAGE;
 }
@@ -124,10 +144,15 @@ parse_append_element(struct slice *cur, struct arena *arena, enum append_place *
 	case APPEND_AT_PART:
 		r = parse_part(&s, arena, *place == APPEND_AT_FIRST_PART, out);
 		break;
+	case APPEND_AT_UTF8_END:
+	case APPEND_AT_UTF8_PART_END:
+		out->kind = ELEMENT_UTF8_CLOSE;
+		r = parse_byte(&s, ')');
+		break;
 	}
 	if (r != PARSE_OK)
 		return PARSE_BAD;
-	*place = place_after(out);
+	*place = place_after(*place, out);
 	*cur = s;
 	return PARSE_OK;
 }

@@ -37,7 +37,7 @@ static void
 binary_measure(struct content *c, const struct fetch_item *item, struct binary *b)
 {
 	struct walk	w = {.from = b->from, .message = buf_slice(&c->bytes)};
-	uint64_t	end = item->is_partial ? (uint64_t)item->at + item->n : UINT64_MAX;
+	uint64_t	end = item->is_partial ? item->at + item->n : UINT64_MAX;
 
 	b->at = item->is_partial ? item->at : 0;
 	while (w.at + w.n < end && walk_next(&w)) {

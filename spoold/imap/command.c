@@ -42,6 +42,7 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " I18NLEVEL=1"
     " ID"
     " IDLE"
+    " IMAP4rev2"
     " LIST-EXTENDED"
     " LIST-STATUS"
     " METADATA"
@@ -64,7 +65,9 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " THREAD=REFERENCES"
     " UIDPLUS"
     " UNSELECT"
-    " WITHIN";
+    " UTF8=ACCEPT"
+    " WITHIN"
+    " XLIST";
 
 static void
 capability_run(struct imap *im, struct slice args)
@@ -203,6 +206,7 @@ static const struct command {
 	{"THREAD", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, thread_run},
 	{"UNSELECT", CMD_SELECTED, unselect_run},
 	{"UNSUBSCRIBE", 0, unsubscribe_run},
+	{"XLIST", 0, xlist_run},
 };
 
 static const struct command *

@@ -246,23 +246,36 @@ content_references(struct content *b, struct slice *out)
 	return header_derived(b, CACHE_REFERENCES, CACHE_REFERENCES_VERSION, mime_references, out);
 }
 
-enum store_result
-content_structure(struct content *b, bool extended, struct slice *out)
+static enum store_result
+structure_make(struct content *b, bool extended, bool is_rev2, struct slice *out)
 {
-	uint8_t			 kind = extended ? CACHE_BODYSTRUCTURE : CACHE_BODY;
 	enum store_result	 r;
 	struct mime_part	*root;
 	struct buf		 made = buf_make(DERIVED_MAX_BYTES);
 
-	if (cache_get(b, kind, CACHE_STRUCTURE_VERSION, out))
-		return STORE_OK;
 	if ((r = content_parts(b, &root)) != STORE_OK)
 		return r;
-	if (mime_bodystructure(buf_slice(&b->bytes), root, extended, &b->arena, &made) != 0)
+	if (mime_bodystructure(buf_slice(&b->bytes), root, extended, is_rev2, &b->arena, &made) != 0)
 		r = STORE_LIMIT;
+	else if (is_rev2)
+		*out = arena_slice(&b->arena, buf_slice(&made));
 	else
-		r = derived_keep(b, kind, CACHE_STRUCTURE_VERSION, &made, out);
+		r = derived_keep(b, extended ? CACHE_BODYSTRUCTURE : CACHE_BODY, CACHE_STRUCTURE_VERSION, &made, out);
 	buf_free(&made);
+	return r == STORE_OK && out->p == NULL ? STORE_LIMIT : r;
+}
+
+/* The two revisions differ where there is a message/global: as few have one, only what IMAP4rev1 is told is cached. */
+enum store_result
+content_structure(struct content *b, bool extended, bool is_rev2, struct slice *out)
+{
+	static const char	global[] = "\"MESSAGE\" \"GLOBAL\"";
+	enum store_result	r = STORE_OK;
+
+	if (!cache_get(b, extended ? CACHE_BODYSTRUCTURE : CACHE_BODY, CACHE_STRUCTURE_VERSION, out))
+		r = structure_make(b, extended, false, out);
+	if (r == STORE_OK && is_rev2 && memmem(out->p, out->n, global, sizeof(global) - 1) != NULL)
+		r = structure_make(b, extended, true, out);
 	return r;
 }
 

@@ -42,7 +42,7 @@ enum store_result	content_all(struct content *, struct slice *out);
 enum store_result	content_parts(struct content *, struct mime_part **out);
 /* ENVELOPE's, BODY's and BODYSTRUCTURE's list as sent. */
 enum store_result	content_envelope(struct content *, struct slice *out);
-enum store_result	content_structure(struct content *, bool extended, struct slice *out);
+enum store_result	content_structure(struct content *, bool extended, bool is_rev2, struct slice *out);
 /* PREVIEW's text, not quoted. only_known: p NULL where it would have to be made (RFC 8970 4.1, LAZY). */
 enum store_result	content_preview(struct content *, bool only_known, struct slice *out);
 /* What mime_references packs. */

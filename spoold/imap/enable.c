@@ -1,6 +1,6 @@
 /*
  * ENABLE. Called from the command table. What is enabled is a few bits that last as long as the session and
- * are never taken back; names it does not know are nobody's error. RFC 5161 3.
+ * are never taken back; names it does not know are nobody's error. RFC 5161 3, RFC 9051 6.3.1.
  */
 #include "imap/enable.h"
 
@@ -10,7 +10,9 @@
 /* Sorted as in CAPABILITY; with what each brings along. */
 static const struct { const char *name; uint32_t bit, brings; } names[] = {
 	{"CONDSTORE", ENABLED_CONDSTORE, ENABLED_CONDSTORE},
+	{"IMAP4rev2", ENABLED_REV2, ENABLED_REV2},
 	{"QRESYNC", ENABLED_QRESYNC, ENABLED_QRESYNC | ENABLED_CONDSTORE},
+	{"UTF8=ACCEPT", ENABLED_UTF8, ENABLED_UTF8},
 };
 #define NNAMES	(sizeof(names) / sizeof(names[0]))
 

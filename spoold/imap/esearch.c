@@ -6,10 +6,10 @@
 
 #include <stdlib.h>
 
-#include "imap/quote.h"
+#include "imap/name.h"
 #include "imap/saved.h"
 
-#define HEAD_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES + IMAP_TAG_MAX_BYTES + 64)	/* a name, and what is quoted of it */
+#define HEAD_MAX_BYTES	(NAME_STRING_MAX_BYTES + IMAP_TAG_MAX_BYTES + 64)
 
 static void
 partial_tell(struct imap *im, const struct partial_range *r, const struct found *f)
@@ -85,7 +85,7 @@ esearch_tell_in(struct imap *im, const struct search_return *ret, const struct f
 
 	if (ret->items == RETURN_SAVE)
 		return;
-	if (buf_addf(&b, "* ESEARCH (TAG \"%s\" MAILBOX ", im->tag) == 0 && quote_string(&b, mailbox) == 0 &&
+	if (buf_addf(&b, "* ESEARCH (TAG \"%s\" MAILBOX ", im->tag) == 0 && name_quote(im, &b, mailbox) == 0 &&
 	    buf_addf(&b, " UIDVALIDITY %u) UID", uidvalidity) == 0) {
 		session_write(im->s, b.p, b.n);
 		items_tell(im, ret, f);

@@ -114,7 +114,7 @@ section_label_add(struct buf *b, const struct fetch_item *item)
 	}
 	if (buf_add_str(b, "BODY[") < 0 || section_name_add(b, &item->section) < 0 || buf_add_str(b, "]") < 0)
 		return -1;
-	return item->is_partial ? buf_addf(b, "<%u> ", item->at) : buf_add_str(b, " ");
+	return item->is_partial ? buf_addf(b, "<%llu> ", (unsigned long long)item->at) : buf_add_str(b, " ");
 }
 
 /* BODY[section]<at> nstring */
@@ -155,7 +155,7 @@ derived_add(struct fetch *f, enum fetch_kind kind)
 		r = content_envelope(&f->body, &list);
 	} else {
 		label = kind == FETCH_BODY ? "BODY " : "BODYSTRUCTURE ";
-		r = content_structure(&f->body, kind == FETCH_BODYSTRUCTURE, &list);
+		r = content_structure(&f->body, kind == FETCH_BODYSTRUCTURE, imap_is_rev2(f->im), &list);
 	}
 	if (r != STORE_OK)
 		return r;
@@ -180,7 +180,7 @@ binary_label_add(struct buf *b, const struct fetch_item *item)
 	if (buf_add_str(b, item->kind == FETCH_BINARY ? "BINARY[" : "BINARY.SIZE[") < 0 || section_name_add(b, &item->section) < 0 ||
 	    buf_add_str(b, "]") < 0)
 		return -1;
-	return item->is_partial ? buf_addf(b, "<%u> ", item->at) : buf_add_str(b, " ");
+	return item->is_partial ? buf_addf(b, "<%llu> ", (unsigned long long)item->at) : buf_add_str(b, " ");
 }
 
 /* BINARY[part]<at> (nstring / literal8), BINARY.SIZE[part] number (RFC 3516 7) */

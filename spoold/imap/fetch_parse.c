@@ -86,15 +86,15 @@ parse_section(struct slice *cur, struct arena *arena, struct section *out)
 	return PARSE_OK;
 }
 
-/* "<" number "." nz-number ">" */
+/* partial = "<" number64 "." nz-number64 ">" ; RFC 9051 9 */
 static enum parse
 parse_partial(struct slice *cur, struct fetch_item *item)
 {
 	if (parse_byte(cur, '<') != PARSE_OK)
 		return PARSE_OK;
 	item->is_partial = true;
-	if (parse_number(cur, &item->at) != PARSE_OK || parse_byte(cur, '.') != PARSE_OK ||
-	    parse_nz_number(cur, &item->n) != PARSE_OK)
+	if (parse_number64(cur, &item->at) != PARSE_OK || parse_byte(cur, '.') != PARSE_OK || cur->n == 0 || cur->p[0] == '0' ||
+	    parse_number64(cur, &item->n) != PARSE_OK)
 		return PARSE_BAD;
 	return parse_byte(cur, '>');
 }

@@ -36,7 +36,7 @@ struct fetch_item {
 	bool		is_peek;	/* sets no \Seen */
 	bool		is_partial;	/* <at.n> */
 	bool		is_lazy;	/* of FETCH_PREVIEW: only what costs nothing */
-	uint32_t	at, n;
+	uint64_t	at, n;		/* 63 bits (RFC 9051 9) */
 };
 
 /* What stands in parentheses behind the items (RFC 4466 2.4). */

@@ -41,11 +41,14 @@ struct append {
 	int		 fd;		/* an unlinked file with all of them; -1: in mem */
 	uint64_t	 bytes;		/* as they will be kept: CRLF line ends */
 	struct frame_dot frame;		/* of the message in the making */
-	bool		 is_binary;	/* it comes in a literal8 (RFC 3516) */
+	bool		 is_binary;	/* it comes in a literal8 (RFC 3516), not one of UTF8 */
+	enum { HEADER_AT_LINE, HEADER_IN_LINE, HEADER_OVER } header;	/* how far it came */
+	bool		 has_8bit_header;	/* a byte past ASCII in its header (RFC 6855 4) */
 	bool		 is_failed;	/* the file could not be written: answer TEMP */
 	size_t		 parsed;	/* so much of the command's text was understood and done */
 	enum append_place place;	/* what may stand next */
 	unsigned char	 mailbox[RECORD_ID_BYTES];
+	struct slice	 name;		/* of it, as the client wrote it; in the command's arena */
 	struct append_msg *msgs;	/* in the command's arena; body.offset and body.bytes: where in the bytes above */
 	size_t		 n;
 	size_t		 nparts;	/* of all messages, by CATENATE */
@@ -65,7 +68,9 @@ struct told {
 enum enabled {
 	ENABLED_CONDSTORE = 1,	/* also by the commands of RFC 7162 3.1 */
 	ENABLED_QRESYNC = 2,	/* never without CONDSTORE */
-	ENABLED_ALL = ENABLED_CONDSTORE | ENABLED_QRESYNC,
+	ENABLED_REV2 = 4,	/* IMAP4rev2 */
+	ENABLED_UTF8 = 8,	/* UTF8=ACCEPT */
+	ENABLED_ALL = ENABLED_CONDSTORE | ENABLED_QRESYNC | ENABLED_REV2 | ENABLED_UTF8,
 };
 
 struct imap {
@@ -121,6 +126,20 @@ void	imap_bye(struct imap *, const char *end_why, const char *text);
 void	imap_changed(struct imap *);
 /* Leaves the selected mailbox without expunging. */
 void	imap_unselect(struct imap *);
+
+/* The session speaks IMAP4rev2 (RFC 9051); else IMAP4rev1, as long as the client uses nothing of it. */
+static inline bool
+imap_is_rev2(const struct imap *im)
+{
+	return (im->enabled & ENABLED_REV2) != 0;
+}
+
+/* Names and quoted strings may be sent in UTF-8 (RFC 6855 3, RFC 9051 4.3). */
+static inline bool
+imap_has_utf8(const struct imap *im)
+{
+	return (im->enabled & (ENABLED_REV2 | ENABLED_UTF8)) != 0;
+}
 
 /* The command arena, for handlers; SESSION_COMMAND_MAX_BYTES bounds what a command may use. */
 static inline struct arena *

@@ -1,21 +1,21 @@
 /*
- * LIST and LSUB. Builds the tree of names as the client sees them, in UTF-8: mailboxes, subscriptions,
- * and the parents that only their children imply; sorts it so that a name's children follow it; then
- * goes through it once a pass. Called from the command table. RFC 3501 6.3.8, 6.3.9; RFC 5258 3.
+ * LIST, LSUB and XLIST, which is LIST as some clients ask for special uses since before RFC 6154. Builds the tree of names
+ * as the client sees them, in UTF-8: mailboxes, subscriptions, and the parents that only their children imply; sorts it so
+ * that a name's children follow it; then goes through it once a pass. Called from the command table. RFC 3501 6.3.8,
+ * 6.3.9; RFC 5258 3; RFC 9051 6.3.9.
  */
 #include "imap/list.h"
 
 #include <stdlib.h>
 
 #include "imap/condstore.h"
+#include "imap/list_line.h"
 #include "imap/list_parse.h"
-#include "imap/mailbox.h"
-#include "imap/quote.h"
+#include "imap/name.h"
 #include "imap/status.h"
 
 #define SEPARATOR		'/'
-#define PATTERN_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES)	/* longer ones match no name */
-#define LIST_LINE_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES + 512)
+#define PATTERN_MAX_BYTES	NAME_MAX_BYTES	/* longer ones match no name */
 #define NO_PARENT		SIZE_MAX
 
 struct list_entry {
@@ -32,6 +32,7 @@ struct list_entry {
 struct listing {
 	struct imap		*im;
 	const struct list_args	*args;
+	bool			 is_xlist;
 	struct list_entry	*entries;
 	size_t			 n, cap;
 	struct slice		 patterns[IMAP_LIST_PATTERNS_MAX];	/* UTF-8, with the reference; p NULL: matches nothing */
@@ -71,8 +72,8 @@ is_below(struct slice name, struct slice above)
 static bool
 entry_add(struct listing *l, struct slice inside, const struct mbox_info *info, bool is_subscribed)
 {
-	char		utf8[4 * MBOXNAME_MAX_BYTES];
-	struct slice	name = {utf8, mboxname_to_client(l->im->s->who.user, inside, false, utf8)};
+	char		utf8[NAME_MAX_BYTES];
+	struct slice	name = name_utf8(l->im, inside, utf8);
 	size_t		depth = 1;
 
 	if (name.n == 0)
@@ -166,7 +167,7 @@ inbox_fold(char *p, size_t n)
 		memcpy(p, "INBOX", 5);
 }
 
-/* reference and pattern joined, decoded from modified UTF-7. PARSE_BAD only where the arena is full. */
+/* reference and pattern joined, in UTF-8. PARSE_BAD only where the arena is full. */
 static enum parse
 pattern_make(struct imap *im, struct slice reference, struct slice pattern, struct slice *out)
 {
@@ -176,7 +177,7 @@ pattern_make(struct imap *im, struct slice reference, struct slice pattern, stru
 
 	*out = (struct slice){NULL, 0};
 	if (buf_add_slice(&joined, reference) == 0 && buf_add_slice(&joined, pattern) == 0)
-		n = mutf7_decode(buf_slice(&joined), utf8, sizeof(utf8));
+		n = name_pattern(im, buf_slice(&joined), utf8, sizeof(utf8));
 	buf_free(&joined);
 	if (n < 0)
 		return PARSE_OK;
@@ -250,46 +251,41 @@ recursive_mark(struct listing *l)
 	}
 }
 
-static int
-attribute_add(struct buf *b, const char *attribute)
+/* The names XLIST had before RFC 6154 chose others: clients that know it look for these. */
+static unsigned
+xlist_attributes(const struct list_entry *e)
 {
-	if (b->p[b->n - 1] != '(' && buf_add(b, " ", 1) < 0)
-		return -1;
-	return buf_add_str(b, attribute);
+	if (slice_is(e->name, SLICE("INBOX")))
+		return LIST_IS_INBOX;
+	return e->info != NULL && e->info->use == USE_JUNK ? LIST_IS_SPAM : 0;
 }
 
-static int
-attributes_add(const struct listing *l, struct buf *b, const struct list_entry *e)
+static unsigned
+entry_attributes(const struct listing *l, const struct list_entry *e)
 {
-	const char	*use = e->info != NULL ? special_use_name(e->info->use) : NULL;
+	unsigned	attributes = e->has_children ? LIST_HAS_CHILDREN : LIST_HAS_NO_CHILDREN;
 
-	if (e->info == NULL && attribute_add(b, l->args->is_extended ? "\\NonExistent" : "\\Noselect") < 0)
-		return -1;
-	if (attribute_add(b, e->has_children ? "\\HasChildren" : "\\HasNoChildren") < 0)
-		return -1;
-	if (e->is_subscribed && ((l->args->select | l->args->give) & LIST_SUBSCRIBED) != 0 &&
-	    attribute_add(b, "\\Subscribed") < 0)
-		return -1;
-	return use != NULL ? attribute_add(b, use) : 0;
+	if (e->info == NULL)
+		attributes |= l->args->is_extended ? LIST_IS_NONEXISTENT : LIST_IS_NOSELECT;
+	if (e->is_subscribed && ((l->args->select | l->args->give) & LIST_SUBSCRIBED) != 0)
+		attributes |= LIST_IS_SUBSCRIBED;
+	return l->is_xlist ? attributes | xlist_attributes(e) : attributes;
 }
 
-/* * LIST (attributes) "/" "name" [("CHILDINFO" ("SUBSCRIBED"))] */
+static const char *
+verb(const struct listing *l)
+{
+	return l->is_xlist ? "XLIST" : "LIST";
+}
+
 static void
 entry_tell(const struct listing *l, const struct list_entry *e, bool is_criteria_met)
 {
-	bool		has_childinfo = (l->args->select & LIST_RECURSIVEMATCH) != 0 && e->has_chosen;
-	struct buf	b = buf_make(LIST_LINE_MAX_BYTES);
-	char		mutf7[4 * MBOXNAME_MAX_BYTES];
-	long		n = mutf7_encode(e->name, mutf7, sizeof(mutf7));
-	struct slice	name = {mutf7, n > 0 ? (size_t)n : 0};
-
-	if (n > 0 && buf_add_str(&b, "* LIST (") == 0 && attributes_add(l, &b, e) == 0 &&
-	    buf_add_str(&b, ") \"/\" ") == 0 && quote_string(&b, name) == 0 &&
-	    buf_add_str(&b, has_childinfo ? " (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n" : "\r\n") == 0)
-		session_write(l->im->s, b.p, b.n);
-	buf_free(&b);
+	list_line_tell(l->im, &(struct list_line){.verb = verb(l), .name = e->name,
+	    .attributes = entry_attributes(l, e), .use = e->info != NULL ? e->info->use : USE_NONE,
+	    .has_childinfo = (l->args->select & LIST_RECURSIVEMATCH) != 0 && e->has_chosen});
 	if ((l->args->give & LIST_STATUS) != 0 && e->info != NULL && is_criteria_met)
-		status_tell(l->im, name, e->info, l->args->status_items);
+		(void)status_tell(l->im, e->name, e->info, l->args->status_items);
 }
 
 static void
@@ -308,51 +304,57 @@ entries_tell(struct listing *l)
 	}
 }
 
-void
-list_run(struct imap *im, struct slice args)
+static void
+listing_run(struct listing *l)
 {
-	struct list_args	parsed;
-	struct listing		l = {.im = im, .args = &parsed};
-	enum store_result	r;
-	bool			with_subscriptions;
+	struct imap		*im = l->im;
+	bool			 with_subscriptions = ((l->args->select | l->args->give) & LIST_SUBSCRIBED) != 0;
+	enum store_result	 r;
 
-	if (parse_list_args(&args, imap_arena(im), &parsed) != PARSE_OK) {
-		imap_bad(im, "LIST [(options)] reference pattern [RETURN (options)]: not understood");
+	if (!l->args->is_extended && l->args->patterns[0].n == 0) {
+		session_putf(im->s, "* %s (\\Noselect) \"/\" \"\"\r\n", verb(l));
+		imap_ok(im, "%s completed", verb(l));
 		return;
 	}
-	if (!parsed.is_extended && parsed.patterns[0].n == 0) {
-		session_puts(im->s, "* LIST (\\Noselect) \"/\" \"\"\r\n");
-		imap_ok(im, "LIST completed");
-		return;
-	}
-	if ((parsed.give & LIST_STATUS) != 0 && (parsed.status_items & STATUS_HIGHESTMODSEQ) != 0)
-		condstore_enable(im);
-	with_subscriptions = ((parsed.select | parsed.give) & LIST_SUBSCRIBED) != 0;
-	r = entries_build(&l, true, with_subscriptions);
-	if (r == STORE_OK && !patterns_prepare(&l))
+	r = entries_build(l, true, with_subscriptions);
+	if (r == STORE_OK && !patterns_prepare(l))
 		r = STORE_LIMIT;
 	if (r != STORE_OK) {
 		imap_no_store(im, r, "NONEXISTENT");
 		return;
 	}
-	entries_tell(&l);
-	imap_ok(im, "LIST completed");
+	entries_tell(l);
+	imap_ok(im, "%s completed", verb(l));
+}
+
+void
+list_run(struct imap *im, struct slice args)
+{
+	struct list_args	parsed;
+	struct listing		l = {.im = im, .args = &parsed};
+
+	if (parse_list_args(&args, imap_arena(im), &parsed) != PARSE_OK) {
+		imap_bad(im, "LIST [(options)] reference pattern [RETURN (options)]: not understood");
+		return;
+	}
+	if ((parsed.give & LIST_STATUS) != 0 && (parsed.status_items & STATUS_HIGHESTMODSEQ) != 0)
+		condstore_enable(im);
+	listing_run(&l);
+}
+
+void
+xlist_run(struct imap *im, struct slice args)
+{
+	struct list_args	parsed;
+	struct listing		l = {.im = im, .args = &parsed, .is_xlist = true};
+
+	if (parse_lsub_args(&args, imap_arena(im), &parsed) != PARSE_OK)
+		imap_bad(im, "XLIST reference pattern: not understood");
+	else
+		listing_run(&l);
 }
 
 /* ---- LSUB ---- */
-
-static void
-lsub_tell(struct imap *im, struct slice utf8, bool is_subscribed)
-{
-	struct buf	b = buf_make(LIST_LINE_MAX_BYTES);
-	char		mutf7[4 * MBOXNAME_MAX_BYTES];
-	long		n = mutf7_encode(utf8, mutf7, sizeof(mutf7));
-
-	if (n > 0 && buf_add_str(&b, is_subscribed ? "* LSUB () \"/\" " : "* LSUB (\\Noselect) \"/\" ") == 0 &&
-	    quote_string(&b, (struct slice){mutf7, (size_t)n}) == 0 && buf_add_str(&b, "\r\n") == 0)
-		session_write(im->s, b.p, b.n);
-	buf_free(&b);
-}
 
 /*
  * With "%" a name above a subscribed one stands for it (RFC 3501 6.3.9): marks it where the subscribed
@@ -396,7 +398,8 @@ lsub_run(struct imap *im, struct slice args)
 		lsub_mark(&l);
 	for (size_t i = 0; i < l.n; i++)
 		if (l.entries[i].is_matched && (l.entries[i].is_subscribed || l.entries[i].has_hidden))
-			lsub_tell(im, l.entries[i].name, l.entries[i].is_subscribed);
+			list_line_tell(im, &(struct list_line){.verb = "LSUB", .name = l.entries[i].name,
+			    .attributes = l.entries[i].is_subscribed ? 0 : LIST_IS_NOSELECT});
 	imap_ok(im, "LSUB completed");
 }
 

@@ -16,7 +16,7 @@ enum list_option {
 
 struct list_args {
 	struct slice	reference;
-	struct slice	patterns[IMAP_LIST_PATTERNS_MAX];	/* as written: modified UTF-7, without the reference */
+	struct slice	patterns[IMAP_LIST_PATTERNS_MAX];	/* as written, without the reference */
 	size_t		npatterns;
 	unsigned	select, give;		/* LIST_* */
 	unsigned	status_items;		/* of LIST_STATUS */

@@ -1,10 +1,12 @@
 /*
  * Commands on whole mailboxes. What makes, renames or removes one goes through place.h, so that the
  * location map knows. Parents that nobody made are only implied (list.c shows them as \Noselect).
- * RFC 3501 6.3.3 to 6.3.7, RFC 5530 3, RFC 6154 3, RFC 8474 4.1.
+ * RFC 3501 6.3.3 to 6.3.7, RFC 5530 3, RFC 6154 3, RFC 8474 4.1, RFC 9051 6.3.4 to 6.3.8.
  */
 #include "imap/mailbox.h"
 
+#include "imap/announce.h"
+#include "imap/name.h"
 #include "imap/objectid.h"
 #include "imap/parse.h"
 #include "place.h"
@@ -51,7 +53,7 @@ is_inbox(struct imap *im, const struct mboxname *name)
 enum parse
 mailbox_name(struct imap *im, struct slice client, struct mboxname *out)
 {
-	return mboxname_from_client(im->s->who.user, client, true, false, out);
+	return name_read(im, client, false, out);
 }
 
 bool
@@ -122,7 +124,7 @@ create_run(struct imap *im, struct slice args)
 		imap_bad(im, "CREATE mailbox [(USE (\\Attribute))]");
 		return;
 	}
-	if (mboxname_from_client(im->s->who.user, client, true, true, &name) != PARSE_OK) {
+	if (name_read(im, client, true, &name) != PARSE_OK) {
 		imap_no(im, "[CANNOT] No mailbox can have that name");
 		return;
 	}
@@ -137,6 +139,7 @@ create_run(struct imap *im, struct slice args)
 		return;
 	}
 	imap_changed(im);
+	announce_created(im, client, inside_slice(&name));
 	imap_ok(im, "[MAILBOXID (%s)] CREATE completed", objectid_text(OBJECTID_MAILBOX, id, text));
 }
 
@@ -165,6 +168,7 @@ delete_run(struct imap *im, struct slice args)
 		session_puts(im->s, "* OK [CLOSED] The selected mailbox was deleted\r\n");
 	}
 	imap_changed(im);
+	announce_deleted(im, client, info.name);
 	imap_ok(im, "DELETE completed");
 }
 
@@ -182,7 +186,7 @@ rename_run(struct imap *im, struct slice args)
 		return;
 	}
 	if (mailbox_name(im, from, &inside_from) != PARSE_OK ||
-	    mboxname_from_client(im->s->who.user, to, true, true, &inside_to) != PARSE_OK) {
+	    name_read(im, to, true, &inside_to) != PARSE_OK) {
 		imap_no(im, "[CANNOT] No mailbox can have that name");
 		return;
 	}
@@ -200,6 +204,7 @@ rename_run(struct imap *im, struct slice args)
 		return;
 	}
 	imap_changed(im);
+	announce_renamed(im, from, inside_slice(&inside_from), to, inside_slice(&inside_to));
 	imap_ok(im, "RENAME completed");
 }
 

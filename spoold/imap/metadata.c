@@ -9,6 +9,7 @@
 
 #include "imap/mailbox.h"
 #include "imap/metadata_parse.h"
+#include "imap/name.h"
 #include "imap/quote.h"
 
 static_assert(STORE_META_VALUE_MAX_BYTES == 65536, "METADATA_TOO_LARGE says so");
@@ -62,7 +63,7 @@ tell(struct imap *im, struct slice name, const struct getmeta_args *a, const str
 {
 	struct buf	b = buf_make(META_LINE_MAX_BYTES);
 	bool		is_first = true;
-	int		r = buf_add_str(&b, "* METADATA ") == 0 && quote_string(&b, name) == 0 ? buf_add_str(&b, " (") : -1;
+	int		r = buf_add_str(&b, "* METADATA ") == 0 && name_quote(im, &b, name) == 0 ? buf_add_str(&b, " (") : -1;
 
 	for (size_t i = 0; i < n && r == 0; i++) {
 		if (!metadata_is_asked(a, e[i].name))
@@ -89,12 +90,13 @@ tell(struct imap *im, struct slice name, const struct getmeta_args *a, const str
 void
 getmetadata_run(struct imap *im, struct slice args)
 {
-	char			 name[4 * MBOXNAME_MAX_BYTES];
+	char			 text[NAME_MAX_BYTES];
+	struct slice		 name = SLICE("");
 	struct getmeta_args	 a;
 	struct mbox_info	 info;
 	const unsigned char	*id;
 	struct meta_entry	*entries;
-	size_t			 n, longest = 0, name_n = 0;
+	size_t			 n, longest = 0;
 	enum store_result	 r;
 
 	if (parse_getmetadata(&args, imap_arena(im), &a) != PARSE_OK) {
@@ -108,8 +110,8 @@ getmetadata_run(struct imap *im, struct slice args)
 		return;
 	}
 	if (id != NULL)
-		name_n = mboxname_to_client(im->s->who.user, info.name, true, name);
-	if (tell(im, (struct slice){name, name_n}, &a, entries, n, &longest) == -1)
+		name = name_utf8(im, info.name, text);
+	if (tell(im, name, &a, entries, n, &longest) == -1)
 		imap_no(im, "[LIMIT] That is more than one answer holds: ask for less");
 	else if (longest > 0)
 		imap_ok(im, "[METADATA LONGENTRIES %zu] GETMETADATA completed", longest);

@@ -8,30 +8,30 @@
 #include "imap/esearch.h"
 #include "imap/mailbox.h"
 #include "imap/multisearch_parse.h"
+#include "imap/name.h"
 #include "imap/saved.h"
 #include "imap/search.h"
 
 struct multisearch {
 	struct imap			*im;
 	const struct multisearch_args	*args;
-	struct slice			*names;		/* of the sources, as LIST would write them; p NULL: no mailbox can have it */
+	struct slice			*names;		/* of the sources, in UTF-8; p NULL: no mailbox can have it */
 	size_t				 nunread;
 	bool				 is_unsaved;	/* too much was found to be saved */
 };
 
-/* A name as LIST writes it, whatever way the client wrote it ("inbox"). */
+/* A name as it is, whatever way the client wrote it ("inbox"). */
 static enum store_result
 name_resolve(struct imap *im, struct slice client, struct slice *out)
 {
 	struct mboxname	name;
-	char		text[4 * MBOXNAME_MAX_BYTES];
-	size_t		n;
+	char		text[NAME_MAX_BYTES];
+	struct slice	utf8;
 
 	*out = (struct slice){NULL, 0};
-	if (mailbox_name(im, client, &name) != PARSE_OK ||
-	    (n = mboxname_to_client(im->s->who.user, (struct slice){name.s, name.n}, true, text)) == 0)
+	if (mailbox_name(im, client, &name) != PARSE_OK || (utf8 = name_utf8(im, (struct slice){name.s, name.n}, text)).n == 0)
 		return STORE_OK;
-	*out = arena_slice(imap_arena(im), (struct slice){text, n});
+	*out = arena_slice(imap_arena(im), utf8);
 	return out->p == NULL ? STORE_LIMIT : STORE_OK;
 }
 
@@ -54,7 +54,7 @@ is_selected(const struct imap *im, const struct mbox_info *info)
 }
 
 static bool
-is_source(const struct multisearch *ms, const struct mbox_info *info, struct slice client)
+is_source(const struct multisearch *ms, const struct mbox_info *info, struct slice utf8)
 {
 	const struct multisearch_args	*args = ms->args;
 
@@ -62,14 +62,14 @@ is_source(const struct multisearch *ms, const struct mbox_info *info, struct sli
 	    ((args->sources & SOURCE_SELECTED) != 0 && is_selected(ms->im, info)))
 		return true;
 	for (size_t i = 0; i < args->nnames; i++)
-		if (is_named(client, ms->names[i], args->names[i].reach))
+		if (is_named(utf8, ms->names[i], args->names[i].reach))
 			return true;
 	return false;
 }
 
 /* One mailbox. Saves, too: then it is the selected one. One that is gone meanwhile has nothing. */
 static enum store_result
-mailbox_search(struct multisearch *ms, const struct mbox_info *info, struct slice client)
+mailbox_search(struct multisearch *ms, const struct mbox_info *info, struct slice utf8)
 {
 	struct imap			*im = ms->im;
 	const struct search_return	*ret = &ms->args->search.ret;
@@ -90,7 +90,7 @@ mailbox_search(struct multisearch *ms, const struct mbox_info *info, struct slic
 	if ((ret->items & RETURN_SAVE) != 0 && !esearch_save(im, ret, &found))
 		ms->is_unsaved = true;
 	else if (found.n > 0)
-		esearch_tell_in(im, ret, &found, client, view->uidvalidity);
+		esearch_tell_in(im, ret, &found, utf8, view->uidvalidity);
 	return STORE_OK;
 }
 
@@ -109,11 +109,11 @@ mailboxes_search(struct multisearch *ms)
 	if (r != STORE_OK || (r = store_mbox_list(im->store, imap_arena(im), &infos, &n)) != STORE_OK)
 		return r;
 	for (size_t i = 0; i < n && r == STORE_OK && !im->s->is_dead; i++) {
-		char		text[4 * MBOXNAME_MAX_BYTES];
-		struct slice	client = {text, mboxname_to_client(im->s->who.user, infos[i].name, true, text)};
+		char		text[NAME_MAX_BYTES];
+		struct slice	utf8 = name_utf8(im, infos[i].name, text);
 
-		if (client.n > 0 && is_source(ms, &infos[i], client))
-			r = mailbox_search(ms, &infos[i], client);
+		if (utf8.n > 0 && is_source(ms, &infos[i], utf8))
+			r = mailbox_search(ms, &infos[i], utf8);
 	}
 	return r;
 }
@@ -146,6 +146,8 @@ multisearch_run(struct imap *im, struct slice args)
 		imap_bad(im, fault);
 		return;
 	}
+	if (search_has_conflict(im, &parsed->search))
+		return;
 	im->is_uid = true;	/* RFC 7377 2.1: whatever mailbox, UIDs */
 	does_save = (parsed->search.ret.items & RETURN_SAVE) != 0;
 	if (!search_prepare(im, &parsed->search)) {

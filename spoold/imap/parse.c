@@ -5,6 +5,7 @@
  */
 #include "imap/parse.h"
 
+#include "imap/utf8.h"
 #include "record.h"
 
 /* atom-specials = "(" / ")" / "{" / SP / CTL / list-wildcards / quoted-specials / resp-specials */
@@ -140,9 +141,9 @@ parse_nz_number(struct slice *cur, uint32_t *out)
 	return parse_number(cur, out);
 }
 
-/* mod-sequence-valzer = "0" / mod-sequence-value ; mod-sequence-value = 1*DIGIT, 63 bits (RFC 7162 7) */
+/* number64 = 1*DIGIT ; unsigned 63-bit integer (RFC 9051 9) */
 enum parse
-parse_mod_sequence(struct slice *cur, uint64_t *out)
+parse_number64(struct slice *cur, uint64_t *out)
 {
 	size_t		n = digits_count(*cur);
 	uint64_t	v = 0;
@@ -161,7 +162,14 @@ parse_mod_sequence(struct slice *cur, uint64_t *out)
 	return PARSE_OK;
 }
 
-/* quoted = DQUOTE *QUOTED-CHAR DQUOTE */
+/* mod-sequence-valzer = "0" / mod-sequence-value ; mod-sequence-value = 1*DIGIT, 63 bits (RFC 7162 7) */
+enum parse
+parse_mod_sequence(struct slice *cur, uint64_t *out)
+{
+	return parse_number64(cur, out);
+}
+
+/* quoted = DQUOTE *QUOTED-CHAR DQUOTE ; QUOTED-CHAR =/ UTF8-2 / UTF8-3 / UTF8-4 (RFC 9051 9, RFC 6855 3) */
 enum parse
 parse_quoted(struct slice *cur, struct arena *arena, struct slice *out)
 {
@@ -180,7 +188,7 @@ parse_quoted(struct slice *cur, struct arena *arena, struct slice *out)
 			return PARSE_BAD;
 		escapes++;
 	}
-	if (i == cur->n)
+	if (i == cur->n || !utf8_is_valid((struct slice){cur->p + 1, i - 1}))
 		return PARSE_BAD;
 	if (escapes == 0) {
 		*out = (struct slice){cur->p + 1, i - 1};

@@ -38,12 +38,13 @@ enum parse	parse_word(struct slice *cur, const char *word);
 enum parse	parse_end(const struct slice *cur);
 enum parse	parse_tag(struct slice *cur, struct slice *out);
 enum parse	parse_atom(struct slice *cur, struct slice *out);
-/* 32 bits, overflow is PARSE_BAD. */
+/* 32 bits, overflow is PARSE_BAD. number64 has 63 (RFC 9051 9). */
 enum parse	parse_number(struct slice *cur, uint32_t *out);
+enum parse	parse_number64(struct slice *cur, uint64_t *out);
 enum parse	parse_nz_number(struct slice *cur, uint32_t *out);
 /* 0 is taken also where the grammar has none: phones send it, and all is newer than that. */
 enum parse	parse_mod_sequence(struct slice *cur, uint64_t *out);
-/* Quoted strings may hold octets over 0x7f: clients send UTF-8 in SEARCH so. */
+/* In UTF-8, whatever the client has enabled (RFC 6855 3): other octets over 0x7f are PARSE_BAD. */
 enum parse	parse_quoted(struct slice *cur, struct arena *, struct slice *out);
 /* "{n}" or "{n+}" and CRLF: what stands before a literal's bytes. */
 enum parse	parse_literal_mark(struct slice *cur, uint64_t *n_out);

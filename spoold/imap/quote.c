@@ -1,33 +1,39 @@
 /*
  * Writing strings and dates of IMAP's grammar. Used by every handler that sends a name or a field;
- * never sends CR, LF or 8-bit octets in a quoted string. RFC 3501 section 9.
+ * never sends CR or LF in a quoted string, nor 8-bit octets to who did not say that it takes UTF-8. RFC 3501 section 9.
  */
 #include "imap/quote.h"
 
 #include <time.h>
 
 #include "imap/parse.h"
+#include "imap/utf8.h"
 
 #define QUOTED_MAX_BYTES	1024	/* longer strings go as literals: clients have line limits (RFC 2683 3.2.1.5) */
 
+/* Text without control characters; past ASCII only where that is asked for and UTF-8. */
 static bool
-is_quotable(struct slice s)
+is_quotable(struct slice s, bool takes_utf8)
 {
+	bool	is_ascii = true;
+
 	if (s.n > QUOTED_MAX_BYTES)
 		return false;
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || (unsigned char)s.p[i] > 0x7e)
+	for (size_t i = 0; i < s.n; i++) {
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
 			return false;
-	return true;
+		is_ascii = is_ascii && (unsigned char)s.p[i] < 0x7f;
+	}
+	return is_ascii || (takes_utf8 && utf8_is_valid(s));
 }
 
-int
-quote_string(struct buf *b, struct slice s)
+static int
+string_add(struct buf *b, struct slice s, bool takes_utf8)
 {
 	char	quoted[2 * QUOTED_MAX_BYTES + 2];
 	size_t	n = 0;
 
-	if (!is_quotable(s)) {
+	if (!is_quotable(s, takes_utf8)) {
 		size_t	before = b->n;
 
 		if (buf_addf(b, "{%zu}\r\n", s.n) == 0 && buf_add_slice(b, s) == 0)
@@ -43,6 +49,18 @@ quote_string(struct buf *b, struct slice s)
 	}
 	quoted[n++] = '"';
 	return buf_add(b, quoted, n);
+}
+
+int
+quote_string(struct buf *b, struct slice s)
+{
+	return string_add(b, s, false);
+}
+
+int
+quote_utf8(struct buf *b, struct slice s)
+{
+	return string_add(b, s, true);
 }
 
 int

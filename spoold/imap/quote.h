@@ -10,6 +10,8 @@
 
 /* string: quoted where it is short 7-bit text, else a literal. NUL may not be in it. */
 int	quote_string(struct buf *, struct slice);
+/* The same for who has enabled UTF-8: quoted where it is short text in UTF-8 (RFC 6855 3, RFC 9051 4.3). */
+int	quote_utf8(struct buf *, struct slice);
 /* astring: as it is where that is an atom. */
 int	quote_astring(struct buf *, struct slice);
 /* An INTERNALDATE with its quotes, in UTC. */

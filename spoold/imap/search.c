@@ -2,7 +2,7 @@
  * SEARCH: prepares the tree (sets into UIDs, keywords into bits, texts folded) and looks at each
  * message of the view, or of a set that the search names, once, in batches; its header and body are read only
  * when a key is reached that needs them. Called from the command table, and by sort.c, thread.c and
- * multisearch.c. Says nothing before the search is done. RFC 3501 6.4.4, RFC 5032, RFC 7162 3.1.5, RFC 8514 4.3.
+ * multisearch.c. Says nothing before the search is done. RFC 3501 6.4.4, RFC 5032, RFC 6855 3, RFC 7162 3.1.5, RFC 8514 4.3, RFC 9051 6.4.4.
  */
 #include "imap/search.h"
 
@@ -85,6 +85,15 @@ key_prepare(struct imap *im, struct search_key *key, const char *charset)
 	for (struct search_key *a = key->a; a != NULL; a = a->next)
 		if (!key_prepare(im, a, charset))
 			return false;
+	return true;
+}
+
+bool
+search_has_conflict(struct imap *im, const struct search_args *args)
+{
+	if ((im->enabled & ENABLED_UTF8) == 0 || args->charset.p == NULL)
+		return false;
+	imap_bad(im, "With UTF8=ACCEPT a search names no charset, its strings are UTF-8");
 	return true;
 }
 
@@ -389,6 +398,11 @@ search_run(struct imap *im, struct slice args)
 		imap_bad(im, "SEARCH [RETURN (options)] [CHARSET charset] keys: not understood");
 		return;
 	}
+	if (search_has_conflict(im, &parsed))
+		return;
+	/* No options are ALL, and ESEARCH answers (RFC 9051 6.4.4). */
+	if (!parsed.ret.is_extended && imap_is_rev2(im))
+		parsed.ret = (struct search_return){.is_extended = true, .items = RETURN_ALL};
 	does_save = (parsed.ret.items & RETURN_SAVE) != 0;
 	found = found_make(search_return_most(&parsed.ret));
 	if (!search_find(im, &parsed, &found, &nunread)) {

@@ -168,6 +168,18 @@ parse_search_modseq(struct searching *p, struct search_key *key)
 	return parse_mod_sequence(&p->cur, &key->modseq);
 }
 
+/* nz-number: an interval of RFC 5032 */
+static enum parse
+parse_interval(struct searching *p, struct search_key *key)
+{
+	uint32_t	seconds;
+
+	if (parse_nz_number(&p->cur, &seconds) != PARSE_OK)
+		return PARSE_BAD;
+	key->number = seconds;
+	return PARSE_OK;
+}
+
 static enum parse
 parse_argument(struct searching *p, enum argument argument, struct search_key *key)
 {
@@ -181,9 +193,9 @@ parse_argument(struct searching *p, enum argument argument, struct search_key *k
 	case ARG_DATE:
 		return parse_date(&p->cur, &key->day);
 	case ARG_NUMBER:
-		return parse_number(&p->cur, &key->number);
+		return parse_number64(&p->cur, &key->number);	/* RFC 9051 9 */
 	case ARG_NZ_NUMBER:
-		return parse_nz_number(&p->cur, &key->number);
+		return parse_interval(p, key);
 	case ARG_ASTRING:
 		return parse_astring(&p->cur, p->arena, &key->text);
 	case ARG_HEADER:

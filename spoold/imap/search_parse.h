@@ -36,8 +36,8 @@ struct search_key {
 	struct search_key	*a;
 	struct search_key	*next;		/* in the list it is in */
 	struct seq_set		 seq;
-	uint32_t		 flag, number;
-	uint64_t		 modseq;
+	uint32_t		 flag;
+	uint64_t		 number, modseq;
 	int64_t			 day;
 	struct slice		 field, text;
 	/* filled by search.c before it runs */

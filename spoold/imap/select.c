@@ -4,6 +4,7 @@
  */
 #include "imap/select.h"
 
+#include "imap/announce.h"
 #include "imap/condstore.h"
 #include "imap/mailbox.h"
 #include "imap/objectid.h"
@@ -27,23 +28,37 @@ recent_count(struct imap *im, uint32_t exists, uint32_t *out)
 	return r;
 }
 
+/* RECENT and UNSEEN, which IMAP4rev2 has no more (RFC 9051 appendix E, 11 and 12). */
+static enum store_result
+rev1_tell(struct imap *im, uint32_t exists)
+{
+	enum store_result	r;
+	uint32_t		recent, unseen;
+
+	if ((r = recent_count(im, exists, &recent)) != STORE_OK ||
+	    (r = view_first_unseen(im->store, &im->view, &unseen)) != STORE_OK)
+		return r;
+	session_putf(im->s, "* %u RECENT\r\n", recent);
+	if (unseen != 0)
+		session_putf(im->s, "* OK [UNSEEN %u] First unseen message\r\n", unseen);
+	return STORE_OK;
+}
+
 /* The untagged answers of SELECT, in the order of RFC 3501 6.3.1, and those of extensions (RFC 8474 4.2). */
 static enum store_result
-selected_tell(struct imap *im)
+selected_tell(struct imap *im, struct slice client, const struct mbox_info *info)
 {
 	struct session		*s = im->s;
 	enum store_result	 r;
-	uint32_t		 exists, recent, unseen;
+	uint32_t		 exists;
 	char			 id[OBJECTID_TEXT_BYTES];
 
-	if ((r = view_count(im->store, &im->view, &exists)) != STORE_OK ||
-	    (r = recent_count(im, exists, &recent)) != STORE_OK ||
-	    (r = view_first_unseen(im->store, &im->view, &unseen)) != STORE_OK)
+	if ((r = view_count(im->store, &im->view, &exists)) != STORE_OK)
 		return r;
 	untagged_flags(im);
-	session_putf(s, "* %u EXISTS\r\n* %u RECENT\r\n", exists, recent);
-	if (unseen != 0)
-		session_putf(s, "* OK [UNSEEN %u] First unseen message\r\n", unseen);
+	session_putf(s, "* %u EXISTS\r\n", exists);
+	if ((r = imap_is_rev2(im) ? announce_selected(im, client, info) : rev1_tell(im, exists)) != STORE_OK)
+		return r;
 	if (im->is_readonly) {
 		session_puts(s, "* OK [PERMANENTFLAGS ()] No flag can be changed\r\n");
 	} else {
@@ -58,8 +73,9 @@ selected_tell(struct imap *im)
 	session_putf(s, "* OK [MAILBOXID (%s)] Its id\r\n", objectid_text(OBJECTID_MAILBOX, im->view.mailbox, id));
 	session_putf(s, "* OK [UIDVALIDITY %u] UIDs are valid\r\n* OK [UIDNEXT %u] Predicted next UID\r\n",
 	    im->view.uidvalidity, im->view.uidnext);
-	/* Also to who did not ask: webmail wants it before it says so. */
-	session_putf(s, "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)condstore_highest(im));
+	/* IMAP4rev1 also to who did not ask: webmail wants it before it says so. */
+	if (!imap_is_rev2(im) || condstore_is_on(im))
+		session_putf(s, "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)condstore_highest(im));
 	return STORE_OK;
 }
 
@@ -89,7 +105,7 @@ mailbox_open(struct imap *im, struct slice args, bool is_readonly)
 	if ((r = view_open(im->store, info.id, !is_readonly, &im->view)) == STORE_OK) {
 		im->is_selected = true;
 		im->is_readonly = is_readonly;
-		r = selected_tell(im);
+		r = selected_tell(im, parsed.mailbox, &info);
 		if (r == STORE_OK && parsed.is_qresync)
 			r = qresync_select(im, &parsed);
 	}

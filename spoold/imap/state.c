@@ -8,7 +8,7 @@
 #include "imap/saved.h"
 #include "pack.h"
 
-#define STATE_VERSION	3	/* of the bytes below; another version ends the session */
+#define STATE_VERSION	4	/* of the bytes below; another version ends the session */
 
 enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_CLAIMS_RECENT = 8, STATE_BEHIND = 16,
 	STATE_ALL = 31 };

@@ -1,6 +1,6 @@
 /*
  * What a session is told without asking. Called at the end of each command and while idling, never in
- * the middle of a response. Sequence numbers shift only here. RFC 3501 5.2, 7.2.6, 7.3, 7.4; RFC 7162 3.2.4.
+ * the middle of a response. Sequence numbers shift only here. RFC 3501 5.2, 7.2.6, 7.3, 7.4; RFC 7162 3.2.4; RFC 9051 7.4, 7.5.
  */
 #include "imap/untagged.h"
 
@@ -63,7 +63,7 @@ untagged_flags_add(struct imap *im, struct buf *b, const struct msg_info *m)
 	for (size_t i = 0; i < top && i < im->nkeywords; i++)
 		if ((m->keywords[i / 64] >> (i % 64) & 1) != 0 && word_add(b, from, im->keywords[i]) < 0)
 			return -1;
-	if (m->is_recent && word_add(b, from, SLICE("\\Recent")) < 0)
+	if (m->is_recent && !imap_is_rev2(im) && word_add(b, from, SLICE("\\Recent")) < 0)
 		return -1;
 	return buf_add_str(b, ")");
 }
@@ -104,7 +104,7 @@ untagged_fetch_flags(struct imap *im, const struct msg_info *m)
 
 	untagged_keywords_tell(im, m);
 	fits = buf_addf(&b, "* %u FETCH (", m->seq) == 0;
-	if (fits && (im->is_uid || condstore_is_on(im)))
+	if (fits && (im->is_uid || condstore_is_on(im) || imap_is_rev2(im)))	/* unasked it must be there (RFC 9051 7.5.2) */
 		fits = buf_addf(&b, "UID %u ", m->uid) == 0;
 	fits = fits && untagged_flags_add(im, &b, m) == 0;
 	if (fits && condstore_is_on(im))
@@ -145,7 +145,9 @@ delta_tell(struct imap *im, const struct view_delta *d)
 			session_putf(im->s, "* %u EXPUNGE\r\n", d->expunges[i].seq);
 	im->is_highest_due = im->is_highest_due || d->nexpunges > 0;
 	if (d->is_grown)
-		session_putf(im->s, "* %u EXISTS\r\n* %u RECENT\r\n", d->exists, d->recent);
+		session_putf(im->s, "* %u EXISTS\r\n", d->exists);
+	if (d->is_grown && !imap_is_rev2(im))
+		session_putf(im->s, "* %u RECENT\r\n", d->recent);
 	for (size_t i = 0; i < d->nchanges; i++)
 		change_tell(im, &d->changes[i]);
 }

@@ -14,7 +14,7 @@ struct body_fields {
 
 struct printer {
 	struct slice	 msg;
-	bool		 extended;
+	bool		 extended, is_rev2;
 	struct arena	*arena;
 	struct buf	*out;
 };
@@ -135,13 +135,16 @@ fields_put(struct printer *pr, const struct mime_part *p, const struct body_fiel
 	return buf_addf(pr->out, " %llu", (unsigned long long)p->body_bytes);
 }
 
-/* What a leaf is told as: a multipart without parts is text, a message that was not looked into is bytes. */
+/*
+ * What a leaf is told as: a multipart without parts is text, a message that was not looked into is bytes. A message/global
+ * is a message for IMAP4rev2 alone (RFC 9051 9, media-message).
+ */
 static struct content
-leaf_content(const struct content *c)
+leaf_content(const struct printer *pr, const struct content *c)
 {
 	if (content_is(c, "multipart", NULL))
 		return (struct content){SLICE("text"), SLICE("plain"), SLICE(""), true};
-	if (content_is(c, "message", "rfc822"))
+	if (content_is(c, "message", "rfc822") || (pr->is_rev2 && content_is(c, "message", "global")))
 		return (struct content){SLICE("application"), SLICE("octet-stream"), SLICE(""), false};
 	return *c;
 }
@@ -188,18 +191,19 @@ body_put(struct printer *pr, const struct mime_part *p, bool in_digest)
 {
 	struct body_fields b = fields_find(header_of(pr, p));
 	struct content c = content_type_parse(b.type, in_digest);
+	bool is_message = p->kind == MIME_MESSAGE && (pr->is_rev2 || !p->is_global);
 
 	if (puts_out(pr, "(") == -1)
 		return -1;
 	if (p->kind == MIME_MULTIPART)
 		return multipart_put(pr, p, &c, &b) == -1 ? -1 : puts_out(pr, ")");
 	if (p->kind == MIME_LEAF)
-		c = leaf_content(&c);
+		c = leaf_content(pr, &c);
 	if (media_put(pr, &c) == -1 || fields_put(pr, p, &b) == -1)
 		return -1;
-	if (p->kind == MIME_MESSAGE && message_put(pr, p) == -1)
+	if (is_message && message_put(pr, p) == -1)
 		return -1;
-	if ((p->kind == MIME_MESSAGE || content_is(&c, "text", NULL)) &&
+	if ((is_message || content_is(&c, "text", NULL)) &&
 	    buf_addf(pr->out, " %llu", (unsigned long long)p->body_lines) == -1)
 		return -1;
 	if (pr->extended && (nstring_put(pr, b.md5) == -1 || extension_put(pr, &b) == -1))
@@ -208,9 +212,10 @@ body_put(struct printer *pr, const struct mime_part *p, bool in_digest)
 }
 
 int
-mime_bodystructure(struct slice message, const struct mime_part *root, bool extended, struct arena *arena, struct buf *out)
+mime_bodystructure(struct slice message, const struct mime_part *root, bool extended, bool is_rev2, struct arena *arena,
+    struct buf *out)
 {
-	struct printer pr = {message, extended, arena, out};
+	struct printer pr = {message, extended, is_rev2, arena, out};
 
 	return body_put(&pr, root, false);
 }

@@ -19,7 +19,8 @@ struct mime_part {
 	uint64_t	header_at, header_bytes;	/* header with its empty line; 0 bytes if it has none */
 	uint64_t	body_at, body_bytes;		/* without the delimiter's CRLF */
 	uint64_t	body_lines;
-	enum { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE } kind;	/* MESSAGE: message/rfc822, its one child the inner message */
+	enum { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE } kind;	/* MESSAGE: message/rfc822 or global, its one child the inner message */
+	bool		is_global;	/* of a MESSAGE: message/global (RFC 6532 3.7) */
 	struct mime_part *child, *next, *parent;
 };
 
@@ -30,14 +31,18 @@ struct mime_part {
 struct mime_part	*mime_parse(struct slice message, struct arena *);
 /*
  * The part an IMAP section names ("1.2.3", RFC 3501 6.4.5, already split into numbers), NULL when there is none. n 0: the root.
- * A non-multipart root is its own part 1; below message/rfc822 numbers go on into the inner message.
+ * A non-multipart root is its own part 1; below a message numbers go on into the inner message.
  */
 struct mime_part	*mime_section(struct mime_part *root, const uint32_t *numbers, size_t n);
 
 /* ENVELOPE's parenthesised list (RFC 3501 7.4.2). 0, or -1 when out or the arena is full. header: the raw header block. */
 int	mime_envelope(struct slice header, struct arena *, struct buf *out);
-/* BODYSTRUCTURE, or BODY where !extended; every extension field is there when extended. 0, or -1 as above. */
-int	mime_bodystructure(struct slice message, const struct mime_part *root, bool extended, struct arena *, struct buf *out);
+/*
+ * BODYSTRUCTURE, or BODY where !extended; every extension field is there when extended. is_rev2: a message/global is told with
+ * what is in it (RFC 9051 7.5.2); for IMAP4rev1 it is a part like others. 0, or -1 as above.
+ */
+int	mime_bodystructure(struct slice message, const struct mime_part *root, bool extended, bool is_rev2, struct arena *,
+	    struct buf *out);
 
 /*
  * Header fields as raw lines: those named (or, is_not, all but those), in the order of the message, then an empty line. 0, or -1 when

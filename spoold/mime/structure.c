@@ -6,6 +6,7 @@
  * past a limit a part is a leaf and what follows belongs to it.
  */
 #include "mime/header.h"
+#include "mime/leaf.h"
 #include "mime/mime.h"
 #include "mime/param.h"
 
@@ -76,6 +77,16 @@ parts_pop(struct scanner *s, size_t k, uint64_t end, uint64_t lines)
 	}
 }
 
+/* A message/global may be (RFC 6532 3.7): what is in it cannot be seen as it stands then. */
+static bool
+is_encoded(struct slice header)
+{
+	struct slice encoding = leaf_encoding(header);
+
+	return encoding.n > 0 && !slice_is_nocase(encoding, SLICE("7bit")) && !slice_is_nocase(encoding, SLICE("8bit")) &&
+	    !slice_is_nocase(encoding, SLICE("binary"));
+}
+
 /* The top part's header ended at at: what kind of part is it? A message in it begins there. */
 static int
 header_end(struct scanner *s, size_t at, uint64_t lines)
@@ -96,7 +107,8 @@ header_end(struct scanner *s, size_t at, uint64_t lines)
 		l->is_digest = content_is(&c, "multipart", "digest");
 		return param_boundary(c.rest, s->arena, &l->boundary);
 	}
-	if (content_is(&c, "message", "rfc822")) {
+	p->is_global = content_is(&c, "message", "global") && !is_encoded(header_range(s->msg, p->header_at, p->header_bytes));
+	if (p->is_global || content_is(&c, "message", "rfc822")) {
 		p->kind = MIME_MESSAGE;
 		return part_push(s, at, lines, false);
 	}

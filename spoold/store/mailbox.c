@@ -121,6 +121,67 @@ store_mbox_list(struct store *s, struct arena *a, struct mbox_info **out, size_t
 	return r;
 }
 
+/* Keys of long names are their first bytes and a hash: where those do not tell, the mailbox does. */
+static bool
+is_below_live(struct store *s, struct slice above, struct slice id)
+{
+	unsigned char bytes[RECORD_ID_BYTES];
+	struct mbox m;
+
+	if (id.n != sizeof(bytes))
+		return false;
+	memcpy(bytes, id.p, sizeof(bytes));
+	return mbox_load(&s->ix, bytes, &m) && m.name.n > above.n && memcmp(m.name.s, above.p, above.n) == 0;
+}
+
+enum store_result
+store_mbox_has_children(struct store *s, struct slice inside, bool *out)
+{
+	char prefix[MBOXNAME_MAX_BYTES + sizeof(".INBOX.")];
+	struct slice above = {prefix, inside.n};
+	struct mboxname inbox;
+	struct ix_key from = key_of('n');
+	enum store_result r;
+	struct slice k, id;
+	struct iter it;
+
+	*out = false;
+	if (inside.n == 0 || inside.n > MBOXNAME_MAX_BYTES)
+		return STORE_NOMBOX;
+	if ((r = store_current_begin(s)) != STORE_OK)
+		return r;
+	memcpy(prefix, inside.p, inside.n);
+	mboxname_inbox(store_user(s), &inbox);
+	if (slice_is(inside, (struct slice){inbox.s, inbox.n})) {
+		memcpy(prefix + above.n, ".INBOX", 6);
+		above.n += 6;
+	}
+	prefix[above.n++] = '.';
+	key_add(&from, prefix, above.n < IX_NAME_PLAIN ? above.n : IX_NAME_PLAIN);
+	iter_begin(&it, &s->ix, &from, from.n);
+	while (!*out && iter_next(&it, &k, &id))
+		*out = is_below_live(s, above, id);
+	iter_end(&it);
+	return index_end(&s->ix);
+}
+
+enum store_result
+store_mbox_deleted(struct store *s, const unsigned char *id, uint32_t *out)
+{
+	enum store_result r = store_current_begin(s), ended;
+	struct mbox m;
+
+	*out = 0;
+	if (r != STORE_OK)
+		return r;
+	if (!mbox_load(&s->ix, id, &m) || m.v.is_deleted)
+		r = STORE_NOMBOX;
+	else
+		*out = rank_deleted(&s->ix, m.v.num);
+	ended = index_end(&s->ix);
+	return ended == STORE_OK ? r : ended;
+}
+
 /* The values under a letter, as slices in the arena. */
 static enum store_result
 list_values(struct store *s, char letter, struct arena *a, struct slice **out, size_t *n_out)

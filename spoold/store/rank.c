@@ -176,6 +176,24 @@ rank_first_unseen(struct index *ix, uint32_t num)
 	return uid;
 }
 
+uint32_t
+rank_deleted(struct index *ix, uint32_t num)
+{
+	struct ix_key k = key_uid('R', num, 0);
+	struct slice key, v;
+	struct iter it;
+	struct ix_super s;
+	uint32_t n = 0;
+
+	iter_begin_steady(&it, ix, &k, 5);
+	while (iter_next(&it, &key, &v)) {
+		memcpy(&s, v.p, sizeof(s));
+		n += s.deleted;
+	}
+	iter_end(&it);
+	return n;
+}
+
 void
 rank_scan_begin(struct rank_scan *s, struct index *ix, uint32_t num, uint32_t lo, uint32_t hi, enum rank_want want,
     uint64_t since)

@@ -81,6 +81,8 @@ uint32_t	rank_below(struct index *, uint32_t num, uint32_t uid);
 uint32_t	rank_find(struct index *, uint32_t num, uint32_t n);
 /* The lowest live and unseen UID; 0 when there is none. */
 uint32_t	rank_first_unseen(struct index *, uint32_t num);
+/* How many live UIDs are \Deleted. */
+uint32_t	rank_deleted(struct index *, uint32_t num);
 
 /* The blocks, ascending, that have something wanted; their counts are asked first, so that others cost nothing. */
 enum rank_want { RANK_LIVE, RANK_UNSEEN, RANK_DELETED, RANK_CHANGED };

@@ -131,6 +131,10 @@ enum store_result store_mbox_by_name(struct store *, struct slice inside, struct
 enum store_result store_mbox_by_id(struct store *, const unsigned char *id, struct arena *, struct mbox_info *out);
 /* All mailboxes sorted by inside name; array in the arena. Deleted ones are not there. */
 enum store_result store_mbox_list(struct store *, struct arena *, struct mbox_info **out, size_t *n_out);
+/* Is a mailbox below that name? Below INBOX are those that clients see so. By the index of names, no scan. */
+enum store_result store_mbox_has_children(struct store *, struct slice inside, bool *out);
+/* Messages with \Deleted. By the counts over 65,536 UIDs, no scan. */
+enum store_result store_mbox_deleted(struct store *, const unsigned char *id, uint32_t *out);
 /* Subscribed names (inside form), also of mailboxes that do not exist (RFC 3501 6.3.6); sorted. */
 enum store_result store_subscriptions(struct store *, struct arena *, struct slice **out, size_t *n_out);
 enum store_result store_mbox_create(struct store *, struct slice inside, enum special_use, unsigned char *id_out);

@@ -187,6 +187,29 @@ limits(void **state)
 	    false, &got), PARSE_BAD);
 }
 
+static void
+normal_form(void **state)
+{
+	static const struct { const char *name, *in, *want; } normal[] = {
+		{"as it is", "a/b", "a/b"}, {"composed", "u\xcc\x88", "\xc3\xbc"}, {"Kelvin", "\xe2\x84\xaa", "K"}, {"wildcards stay", "*%", "*%"},
+		{"empty", "", ""}, {"not UTF-8", "\xff", NULL}, {"cut", "\xc3", NULL}, {"surrogate", "\xed\xa0\x80", NULL},
+	};
+	char long_name[4 * MBOXNAME_MAX_BYTES + 1], out[sizeof(long_name)];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(normal) / sizeof(normal[0]); i++) {
+		long n = mboxname_nfc(slice_of(normal[i].in), out, sizeof(out));
+
+		if (normal[i].want == NULL ? n != -1 : n < 0 || !slice_is((struct slice){out, (size_t)n}, slice_of(normal[i].want)))
+			fail_msg("%s: %ld", normal[i].name, n);
+	}
+	assert_int_equal(mboxname_nfc(SLICE("u\xcc\x88"), out, 2), 2);
+	assert_int_equal(mboxname_nfc(SLICE("u\xcc\x88"), out, 1), -1);
+	memset(long_name, 'x', sizeof(long_name));
+	assert_int_equal(mboxname_nfc((struct slice){long_name, sizeof(long_name) - 1}, out, sizeof(out)), sizeof(long_name) - 1);
+	assert_int_equal(mboxname_nfc((struct slice){long_name, sizeof(long_name)}, out, sizeof(out)), -1);
+}
+
 struct inside_row {
 	const char	*name;
 	const char	*in;
@@ -411,7 +434,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(from_client), cmocka_unit_test(utf7), cmocka_unit_test(limits),
+		cmocka_unit_test(from_client), cmocka_unit_test(utf7), cmocka_unit_test(limits), cmocka_unit_test(normal_form),
 		cmocka_unit_test(inside), cmocka_unit_test(users), cmocka_unit_test(match),
 		cmocka_unit_test(match_long), cmocka_unit_test(match_time), cmocka_unit_test(round_trips),
 	};

@@ -431,7 +431,7 @@ logins(void **state)
 	expect(&c, "c OK");
 	assert_true(secure(&c));
 	put(&c, "d CAPABILITY\r\n");
-	expect(&c, "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-256");
+	expect(&c, "* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-256");
 	expect(&c, "d OK");
 	put(&c, "e LOGIN {5}\r\n");
 	expect(&c, "+ ");

@@ -14,6 +14,7 @@ struct grammar {
 	const char	*p, *end;
 	bool		 extended;
 	int		 depth;
+	bool		 is_rev2;	/* a message/global has what is in it (RFC 9051 9) */
 };
 
 static inline bool
@@ -167,7 +168,7 @@ g_body_1part(struct grammar *g)
 		return false;
 	if (type.n == 0 || subtype.n == 0 || slice_is(type, SLICE("MULTIPART")))
 		return false;
-	if (slice_is(type, SLICE("MESSAGE")) && slice_is(subtype, SLICE("RFC822"))) {
+	if (slice_is(type, SLICE("MESSAGE")) && (slice_is(subtype, SLICE("RFC822")) || (g->is_rev2 && slice_is(subtype, SLICE("GLOBAL"))))) {
 		if (!g_is(g, " ") || !g_envelope(g) || !g_is(g, " ") || !g_body(g) || !g_is(g, " ") || !g_number(g, &n))
 			return false;
 	} else if (slice_is(type, SLICE("TEXT"))) {
@@ -205,15 +206,15 @@ g_body(struct grammar *g)
 static inline bool
 grammar_is_envelope(struct slice s)
 {
-	struct grammar g = {s.p, s.p + s.n, false, 0};
+	struct grammar g = {s.p, s.p + s.n, false, 0, false};
 
 	return g_envelope(&g) && g.p == g.end;
 }
 
 static inline bool
-grammar_is_body(struct slice s, bool extended)
+grammar_is_body(struct slice s, bool extended, bool is_rev2)
 {
-	struct grammar g = {s.p, s.p + s.n, extended, 0};
+	struct grammar g = {s.p, s.p + s.n, extended, 0, is_rev2};
 
 	return g_body(&g) && g.p == g.end;
 }

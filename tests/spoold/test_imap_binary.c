@@ -137,6 +137,8 @@ test_append(void **state)
 		{SEND("a APPEND INBOX ~{7+}\r\na: b\rc \r\n"), "a NO [UNKNOWN-CTE] ~\r\n"},
 		{SEND("a APPEND INBOX {3+}\r\nabc ~{3+}\r\na\nb {3+}\r\nabc\r\nb NOOP\r\n"), "a NO [UNKNOWN-CTE] ~\r\nb OK ~\r\n"},
 		{SEND("a APPEND INBOX (\\Seen) ~{8}\r\na: b\r\n\r\n\r\n"), "+ Go on\r\na OK [APPENDUID ~ 1] ~\r\n"},
+		/* A header that is not ASCII needs it (RFC 6855 4). */
+		{SEND("e ENABLE UTF8=ACCEPT\r\n"), "* ENABLED UTF8=ACCEPT\r\ne OK ~\r\n"},
 		{SEND("a APPEND INBOX ~{3+}\r\na\xc3\xa4 {3+}\r\na\nb ~{2}\r\nab\r\n"), "+ Go on\r\na OK [APPENDUID ~ 2:4] ~\r\n"},
 		/* Nothing but a message may be one. */
 		{SEND("a CREATE ~{1}\r\n"), "a BAD ~\r\n"}, {SEND("a APPEND ~{5+}\r\nINBOX {3+}\r\nabc\r\n"), "a BAD ~\r\n"},

@@ -129,6 +129,9 @@ test_strings(void **state)
 		{"empty quoted", "\"\"", "|"}, {"escapes", "\"a\\\"b\\\\c\"x", "a\"b\\c|x"},
 		{"bad escape", "\"a\\n\"", "BAD"}, {"escape at end", "\"a\\", "BAD"}, {"open", "\"abc", "BAD"},
 		{"line end inside", "\"a\r\nb\"", "BAD"}, {"8-bit quoted", "\"\xc3\xa4\"", "\xc3\xa4|"},
+		{"4 bytes quoted", "\"\xf0\x9f\x98\x80\"", "\xf0\x9f\x98\x80|"}, {"Latin-1 quoted", "\"\xe4\"", "BAD"},
+		{"cut UTF-8 quoted", "\"\xc3\"", "BAD"}, {"overlong", "\"\xc0\xaf\"", "BAD"}, {"surrogate", "\"\xed\xa0\x80\"", "BAD"},
+		{"past Unicode", "\"\xf4\x90\x80\x80\"", "BAD"}, {"Latin-1 literal", "{1}\r\n\xe4", "\xe4|"},
 		{"literal", "{3}\r\nabc d", "abc| d"}, {"nonsync", "{3+}\r\nabcd", "abc|d"}, {"empty literal", "{0}\r\nx", "|x"},
 		{"literal too short", "{4}\r\nabc", "BAD"}, {"literal no CRLF", "{3}abc", "BAD"},
 		{"literal no number", "{}\r\n", "BAD"}, {"literal negative", "{-1}\r\n", "BAD"},
@@ -283,7 +286,7 @@ show_section(char *out, size_t cap, const struct fetch_item *item)
 		(void)buf_addf(&b, " %.*s", (int)item->section.fields[i].n, item->section.fields[i].p);
 	(void)buf_addf(&b, "]%s", item->is_peek ? "peek" : "");
 	if (item->is_partial)
-		(void)buf_addf(&b, "<%u.%u>", item->at, item->n);
+		(void)buf_addf(&b, "<%llu.%llu>", (unsigned long long)item->at, (unsigned long long)item->n);
 	(void)snprintf(out + strlen(out), cap - strlen(out), "%.*s;", (int)b.n, b.p);
 	buf_free(&b);
 }
@@ -295,8 +298,9 @@ test_fetch(void **state)
 		{"flags", " 1 FLAGS", "0[0];"}, {"fast", " 1:* FAST", "0[0];2[0];3[0];"},
 		{"full", " 1 full", "0[0];2[0];3[0];4[0];5[0];"}, {"list", " 1 (UID ENVELOPE BODYSTRUCTURE)", "1[0];4[0];6[0];"},
 		{"body", " 1 BODY", "5[0];"}, {"whole", " 1 BODY[]", "7[0];"}, {"peek", " 1 (BODY.PEEK[HEADER])", "7[1]peek;"},
-		{"partial", " 1 BODY[]<0.2048>", "7[0]<0.2048>;"}, {"partial most", " 1 BODY[]<4294967295.4294967295>", "7[0]<4294967295.4294967295>;"},
-		{"partial past", " 1 BODY[]<0.4294967296>", "BAD"}, {"partial of nothing", " 1 BODY[]<0.0>", "BAD"},
+		{"partial", " 1 BODY[]<0.2048>", "7[0]<0.2048>;"}, {"partial of 33 bits", " 1 BODY[]<4294967296.4294967297>", "7[0]<4294967296.4294967297>;"},
+		{"partial most", " 1 BODY[]<9223372036854775807.9223372036854775807>", "7[0]<9223372036854775807.9223372036854775807>;"},
+		{"partial past", " 1 BODY[]<0.9223372036854775808>", "BAD"}, {"partial from past", " 1 BODY[]<9223372036854775808.1>", "BAD"}, {"partial of nothing", " 1 BODY[]<0.0>", "BAD"},
 		{"partial open", " 1 BODY[]<0.1", "BAD"}, {"part", " 1 BODY[1.2.3]", "7[1.2.3.0];"}, {"mime", " 1 BODY[1.MIME]", "7[1.5];"},
 		{"mime alone", " 1 BODY[MIME]", "BAD"}, {"text", " 1 BODY[4.TEXT]", "7[4.4];"}, {"part 0", " 1 BODY[0]", "BAD"},
 		{"fields", " 1 BODY[HEADER.FIELDS (From \"To\")]", "7[2 From To];"},
@@ -412,7 +416,7 @@ show_key(struct buf *b, const struct search_key *key)
 	if (key->flag != 0)
 		(void)buf_addf(b, " %x", key->flag);
 	if (key->number != 0)
-		(void)buf_addf(b, " %u", key->number);
+		(void)buf_addf(b, " %llu", (unsigned long long)key->number);
 	if (key->day != 0)
 		(void)buf_addf(b, " %lld", (long long)key->day);
 	if (key->field.n > 0)
@@ -439,7 +443,8 @@ test_search(void **state)
 		{"old", " OLD", "and(not(recent))"}, {"or", " OR SEEN (FLAGGED DRAFT)", "and(or(flag 1,and(flag 4,flag 10)))"},
 		{"not", " NOT FROM \"x\"", "and(not(header From 'x'))"}, {"header", " HEADER \"X-A\" {2}\r\nab", "and(header X-A 'ab')"},
 		{"header empty", " HEADER X \"\"", "and(header X)"}, {"keyword", " UNKEYWORD $Junk", "and(not(keyword '$Junk'))"},
-		{"sizes", " LARGER 5 SMALLER 4294967295", "and(larger 5,smaller 4294967295)"},
+		{"sizes", " LARGER 5 SMALLER 9223372036854775807", "and(larger 5,smaller 9223372036854775807)"},
+		{"size past", " SMALLER 9223372036854775808", "BAD"},
 		{"dates", " SENTSINCE 2-Jan-1970 ON \"3-Jan-1970\"", "and(on 2,sentsince 1)"},
 		{"cheap first", " TEXT a SUBJECT b SEEN", "and(flag 1,header Subject 'b',text 'a')"},
 		{"charset", " CHARSET UTF-8 BODY a", "and(body 'a')"}, {"charset only", " CHARSET UTF-8", "BAD"},
@@ -530,7 +535,7 @@ test_store(void **state)
 	}
 }
 
-/* kinds: the elements it has, a letter each (Head, Literal, Catenate, Text, Url, close). */
+/* kinds: the elements it has, a letter each (Head, Literal, Catenate, Text, Url, close); 8 is the end of UTF8's. */
 static void
 test_append(void **state)
 {
@@ -544,6 +549,9 @@ test_append(void **state)
 		{"a REPLACE 0 Drafts ", "", 19}, {"a REPLACE Drafts ", "", 17}, {"a UID APPEND Drafts ", "", 20}, {"a UIDREPLACE 1 Drafts ", "", 22},
 		{"a APPEND INBOX (\\Seen) CATENATE (URL /x)", "HCU)", 0}, {"a APPEND INBOX CATENATE (URL \"/x y\" URL {2}\r\n/y TEXT ", "HCUUT", 0},
 		{"a APPEND INBOX catenate (text ", "HCT", 0}, {"a APPEND INBOX CATENATE ()", "HC", 1}, {"a APPEND INBOX CATENATE (URL /x URL /y", "HCU", 7},
+		{"a APPEND INBOX UTF8 (", "HL", 0}, {"a APPEND INBOX (\\Seen) utf8 (", "HL", 0}, {"a APPEND INBOX UTF8 ()", "H", 8},
+		{"a APPEND INBOX UTF8(", "H", 6}, {"a APPEND INBOX UTF8 ~", "H", 7}, {"a APPEND INBOX CATENATE (UTF8 (", "HCT", 0},
+		{"a APPEND INBOX CATENATE (URL /x UTF8 (", "HCUT", 0}, {"a APPEND INBOX CATENATE (UTF8", "HC", 4},
 		{"a APPEND INBOX CATENATE (URL /x) CATENATE (TEXT ", "HCU)CT", 0}, {"a APPEND INBOX CATENATE (URL /x )", "HCU", 2}, {"a APPEND INBOX CATENATE(URL /x)", "H", 17},
 	};
 
@@ -555,7 +563,7 @@ test_append(void **state)
 		const char		*kind = rows[i].kinds;
 
 		for (; parse_append_element(&cur, &arena, &place, &e) == PARSE_OK; kind++)
-			if (*kind == '\0' || "HLCTU)"[e.kind] != *kind)
+			if (*kind == '\0' || "HLCTU)8"[e.kind] != *kind)
 				fail_msg("%s: another element", rows[i].in);
 		if (*kind != '\0' || cur.n != rows[i].left)
 			fail_msg("%s: another end", rows[i].in);
@@ -581,6 +589,36 @@ test_quote(void **state)
 		assert_int_equal(quote_astring(&b, slice_of(rows[i].in)), 0);
 		if (!slice_is(buf_slice(&b), slice_of(rows[i].want)))
 			fail_msg("%s: got %.*s", rows[i].name, (int)b.n, b.p);
+		buf_free(&b);
+	}
+}
+
+/* For who enabled UTF-8. Past 1,024 bytes a string is a literal. */
+static void
+test_quote_utf8(void **state)
+{
+	static const struct row	rows[] = {
+		{"plain", "a\"b", "\"a\\\"b\""}, {"two bytes", "\xc3\xa4", "\"\xc3\xa4\""}, {"four bytes", "\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\""},
+		{"Latin-1", "\xe4", "{1}\r\n\xe4"}, {"cut", "a\xc3", "{2}\r\na\xc3"}, {"line end", "\xc3\xa4\r\n", "{4}\r\n\xc3\xa4\r\n"},
+		{"DEL", "\x7f", "{1}\r\n\x7f"},
+	};
+	char			text[1026];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf	b = buf_make(4096);
+
+		assert_int_equal(quote_utf8(&b, slice_of(rows[i].in)), 0);
+		if (!slice_is(buf_slice(&b), slice_of(rows[i].want)))
+			fail_msg("%s: got %.*s", rows[i].name, (int)b.n, b.p);
+		buf_free(&b);
+	}
+	for (size_t n = 1024; n <= 1025; n++) {
+		struct buf	b = buf_make(4096);
+
+		memset(text, 'x', n);
+		assert_int_equal(quote_utf8(&b, (struct slice){text, n}), 0);
+		assert_int_equal(b.p[0], n == 1024 ? '"' : '{');
 		buf_free(&b);
 	}
 }
@@ -611,7 +649,7 @@ main(void)
 		cmocka_unit_test(test_flags), cmocka_unit_test(test_flag_limit), cmocka_unit_test(test_dates),
 		cmocka_unit_test(test_fetch), cmocka_unit_test(test_limits), cmocka_unit_test(test_search),
 		cmocka_unit_test(test_list), cmocka_unit_test(test_store), cmocka_unit_test(test_append),
-		cmocka_unit_test(test_quote), cmocka_unit_test(test_quote_date),
+		cmocka_unit_test(test_quote), cmocka_unit_test(test_quote_utf8), cmocka_unit_test(test_quote_date),
 	};
 	int	r;
 

@@ -45,14 +45,15 @@ structure(struct fixture *f, const char *name)
 	assert_non_null(f->root);
 	if ((fault = tree_fault(buf_slice(&f->msg), f->root)) != NULL)
 		fail_msg("%s: %s", name, fault);
-	buf_clear(&f->out);
-	assert_int_equal(mime_bodystructure(buf_slice(&f->msg), f->root, false, &f->arena, &f->out), 0);
-	if (!grammar_is_body(buf_slice(&f->out), false))
-		fail_msg("%s: BODY is none: %.*s", name, (int)f->out.n, f->out.p);
-	buf_clear(&f->out);
-	assert_int_equal(mime_bodystructure(buf_slice(&f->msg), f->root, true, &f->arena, &f->out), 0);
-	if (!grammar_is_body(buf_slice(&f->out), true))
-		fail_msg("%s: BODYSTRUCTURE is none: %.*s", name, (int)f->out.n, f->out.p);
+	/* The last one stays: IMAP4rev1's BODYSTRUCTURE. */
+	for (int how = 0; how < 4; how++) {
+		bool extended = (how & 1) != 0, is_rev2 = (how & 2) == 0;
+
+		buf_clear(&f->out);
+		assert_int_equal(mime_bodystructure(buf_slice(&f->msg), f->root, extended, is_rev2, &f->arena, &f->out), 0);
+		if (!grammar_is_body(buf_slice(&f->out), extended, is_rev2))
+			fail_msg("%s: BODY%s is none: %.*s", name, extended ? "STRUCTURE" : "", (int)f->out.n, f->out.p);
+	}
 }
 
 /* Lines end in LF here; the message has CRLF. */
@@ -188,7 +189,7 @@ test_full(void **state)
 	for (cap = 0; cap < whole; cap++) {
 		struct buf out = buf_make(cap);
 
-		assert_int_equal(mime_bodystructure(buf_slice(&f.msg), f.root, true, &f.arena, &out), -1);
+		assert_int_equal(mime_bodystructure(buf_slice(&f.msg), f.root, true, false, &f.arena, &out), -1);
 		buf_free(&out);
 	}
 	for (cap = 0; cap < sizeof(struct mime_part) * 2; cap += 16) {
@@ -229,6 +230,40 @@ section(struct mime_part *root, const char *text)
 		text = *end == '.' ? end + 1 : end;
 	}
 	return mime_section(root, numbers, n);
+}
+
+/* A message/global is told with what is in it in IMAP4rev2 alone, and only where it is not encoded. */
+static void
+test_global(void **state)
+{
+	static const struct { const char *name, *in, *rev1, *rev2; } globals[] = {
+		{"global", "Content-Type: message/global\n\nSubject: i\n\na\n", "(\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 17 NIL NIL NIL NIL)",
+		    "(\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 17 (NIL \"i\" NIL NIL NIL NIL NIL NIL NIL NIL) " TEXT_PART("3", "1") " 3 NIL NIL NIL NIL)"},
+		{"8bit", "Content-Type: Message/Global\nContent-Transfer-Encoding: 8BIT\n\n\n", "(\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"8BIT\" 2 NIL NIL NIL NIL)",
+		    "(\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"8BIT\" 2 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) " TEXT_PART("0", "0") " 1 NIL NIL NIL NIL)"},
+		{"base64", "Content-Type: message/global\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogaQ==\n",
+		    "(\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"BASE64\" 18 NIL NIL NIL NIL)", "(\"APPLICATION\" \"OCTET-STREAM\" NIL NIL NIL \"BASE64\" 18 NIL NIL NIL NIL)"},
+		{"its headers", "Content-Type: message/global-headers\n\nSubject: i\n", "(\"MESSAGE\" \"GLOBAL-HEADERS\" NIL NIL NIL \"7BIT\" 12 NIL NIL NIL NIL)",
+		    "(\"MESSAGE\" \"GLOBAL-HEADERS\" NIL NIL NIL \"7BIT\" 12 NIL NIL NIL NIL)"},
+		{"in a multipart", TYPE "A\n\n--A\nContent-Type: message/global\n\nSubject: i\n\na\n--A--\n",
+		    "((\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 15 NIL NIL NIL NIL)" MIXED("A"),
+		    "((\"MESSAGE\" \"GLOBAL\" NIL NIL NIL \"7BIT\" 15 (NIL \"i\" NIL NIL NIL NIL NIL NIL NIL NIL) " TEXT_PART("1", "0") " 2 NIL NIL NIL NIL)" MIXED("A")},
+	};
+	struct fixture f = fixture_make();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(globals) / sizeof(globals[0]); i++) {
+		buf_clear(&f.msg);
+		message_add(&f.msg, globals[i].in);
+		structure(&f, globals[i].name);
+		if (!slice_is(buf_slice(&f.out), slice_of(globals[i].rev1)))
+			fail_msg("%s: got %.*s", globals[i].name, (int)f.out.n, f.out.p);
+		buf_clear(&f.out);
+		assert_int_equal(mime_bodystructure(buf_slice(&f.msg), f.root, true, true, &f.arena, &f.out), 0);
+		if (!slice_is(buf_slice(&f.out), slice_of(globals[i].rev2)))
+			fail_msg("%s: got %.*s", globals[i].name, (int)f.out.n, f.out.p);
+	}
+	fixture_free(&f);
 }
 
 static void
@@ -474,7 +509,7 @@ main(void)
 		cmocka_unit_test(test_structure),
 		cmocka_unit_test(test_bare_lf),
 		cmocka_unit_test(test_full),
-		cmocka_unit_test(test_section),
+		cmocka_unit_test(test_global), cmocka_unit_test(test_section),
 		cmocka_unit_test(test_search),
 		cmocka_unit_test(test_search_borders),
 		cmocka_unit_test(test_limits),

@@ -226,11 +226,12 @@ sync_piece(struct store *s, struct told *t, bool may_expunge)
 static void
 check_truth(struct store *s, const struct told *t)
 {
-	uint32_t n = 0, first = 0, seq, last;
+	uint32_t n = 0, first = 0, ndeleted = 0, seq, last;
 
 	for (uint32_t uid = 1; uid < naive.uidnext; uid++) {
 		if (!naive.is_live[uid])
 			continue;
+		ndeleted += (naive.flags[uid] & MSG_DELETED) != 0;
 		assert_true(n < t->n && t->uid[n] == uid);
 		assert_int_equal(t->flags[uid], naive.flags[uid]);
 		n++;
@@ -240,6 +241,8 @@ check_truth(struct store *s, const struct told *t)
 	assert_int_equal(n, t->n);
 	assert_int_equal(view_first_unseen(s, &t->v, &seq), STORE_OK);
 	assert_int_equal(seq, first);
+	assert_int_equal(store_mbox_deleted(s, t->v.mailbox, &seq), STORE_OK);
+	assert_int_equal(seq, ndeleted);
 	assert_int_equal(view_last_uid(s, &t->v, &last), STORE_OK);
 	assert_int_equal(last, n > 0 ? t->uid[n - 1] : 0);
 }

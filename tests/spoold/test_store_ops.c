@@ -40,6 +40,65 @@ set_flags(struct store *s, const unsigned char *id, uint32_t lo, uint32_t hi, en
 	assert_int_equal(store_flags(s, id, &set, &f, &modseq), STORE_OK);
 }
 
+static bool
+has_children(struct store *s, struct slice name)
+{
+	bool is;
+
+	assert_int_equal(store_mbox_has_children(s, name, &is), STORE_OK);
+	return is;
+}
+
+/* By whole components; what is below INBOX is below "INBOX" for clients. Names that the index cuts are told apart. */
+static void
+test_children(void **state)
+{
+	struct fixture f;
+	unsigned char id[16];
+	char a[700], b[700];
+	uint32_t deleted;
+	struct store *s;
+	bool is;
+
+	(void)state;
+	fx_make(&f);
+	s = fx_alice(&f, id);
+	assert_int_equal(store_mbox_create(s, SLICE("user.alice.ab"), USE_NONE, id), STORE_OK);
+	assert_false(has_children(s, SLICE("user.alice.ab")));
+	assert_false(has_children(s, SLICE("user.alice.a")));
+	assert_false(has_children(s, INBOX));
+	assert_int_equal(store_mbox_create(s, SLICE("user.alice.a.b.c"), USE_NONE, id), STORE_OK);
+	assert_true(has_children(s, SLICE("user.alice.a")));
+	assert_true(has_children(s, SLICE("user.alice.a.b")));
+	assert_false(has_children(s, SLICE("user.alice.a.b.c")));
+	assert_false(has_children(s, INBOX));
+	assert_int_equal(store_mbox_create(s, SLICE("user.alice.INBOX.x"), USE_NONE, id), STORE_OK);
+	assert_true(has_children(s, INBOX));
+	assert_int_equal(store_mbox_delete(s, SLICE("user.alice.a.b.c")), STORE_OK);
+	assert_false(has_children(s, SLICE("user.alice.a")));
+	assert_int_equal(store_mbox_deleted(s, id, &deleted), STORE_OK);
+	assert_int_equal(store_mbox_delete(s, SLICE("user.alice.INBOX.x")), STORE_OK);
+	assert_int_equal(store_mbox_deleted(s, id, &deleted), STORE_NOMBOX);
+	/* The first 440 bytes of a key are the name's own; lengths around that. */
+	memset(a, 'x', sizeof(a));
+	memcpy(a, "user.alice.", 11);
+	memcpy(b, a, sizeof(a));
+	for (size_t n = 436; n <= 484; n++) {
+		a[n] = b[n] = '.';
+		a[n - 1] = 'y';
+		assert_int_equal(store_mbox_create(s, (struct slice){b, n + 2}, USE_NONE, id), STORE_OK);
+		if (!has_children(s, (struct slice){b, n}) || has_children(s, (struct slice){a, n}) ||
+		    has_children(s, (struct slice){b, n - 1}) || has_children(s, (struct slice){b, n + 2}))
+			fail_msg("name of %zu bytes", n);
+		assert_int_equal(store_mbox_delete(s, (struct slice){b, n + 2}), STORE_OK);
+		a[n] = b[n] = a[n - 1] = 'x';
+	}
+	assert_int_equal(store_mbox_has_children(s, (struct slice){a, 0}, &is), STORE_NOMBOX);
+	store_close(s);
+	fx_check_replay(&f, false);
+	fx_free(&f);
+}
+
 static void
 test_create_delete(void **state)
 {
@@ -217,21 +276,23 @@ test_flags(void **state)
 		enum flag_op	 op;
 		uint32_t	 flags, lo, hi;
 		bool		 changes;
-		uint32_t	 unseen;
+		uint32_t	 unseen, deleted;
 	} rows[] = {
-		{"add seen to one", FLAGS_ADD, MSG_SEEN, 2, 2, true, 9},
-		{"again: nothing to change", FLAGS_ADD, MSG_SEEN, 2, 2, false, 9},
-		{"add to all", FLAGS_ADD, MSG_SEEN | MSG_FLAGGED, 1, UINT32_MAX, true, 0},
-		{"remove", FLAGS_REMOVE, MSG_SEEN, 3, 5, true, 3},
-		{"set", FLAGS_SET, MSG_DELETED, 1, 4, true, 5},
-		{"set the same", FLAGS_SET, MSG_DELETED, 1, 4, false, 5},
-		{"nothing there", FLAGS_ADD, MSG_DRAFT, 100, 200, false, 5},
-		{"remove what none has", FLAGS_REMOVE, MSG_DRAFT, 1, 10, false, 5},
+		{"add seen to one", FLAGS_ADD, MSG_SEEN, 2, 2, true, 9, 0},
+		{"again: nothing to change", FLAGS_ADD, MSG_SEEN, 2, 2, false, 9, 0},
+		{"add to all", FLAGS_ADD, MSG_SEEN | MSG_FLAGGED, 1, UINT32_MAX, true, 0, 0},
+		{"remove", FLAGS_REMOVE, MSG_SEEN, 3, 5, true, 3, 0},
+		{"set", FLAGS_SET, MSG_DELETED, 1, 4, true, 5, 4},
+		{"set the same", FLAGS_SET, MSG_DELETED, 1, 4, false, 5, 4},
+		{"nothing there", FLAGS_ADD, MSG_DRAFT, 100, 200, false, 5, 4},
+		{"remove what none has", FLAGS_REMOVE, MSG_DRAFT, 1, 10, false, 5, 4},
+		{"remove \\Deleted", FLAGS_REMOVE, MSG_DELETED, 2, 3, true, 5, 2},
 	};
 	struct fixture f;
 	unsigned char id[16];
 	struct store *s;
 	uint64_t highest;
+	uint32_t deleted;
 
 	(void)state;
 	fx_make(&f);
@@ -248,6 +309,8 @@ test_flags(void **state)
 		if ((modseq != 0) != rows[i].changes || info(s, INBOX).unseen != rows[i].unseen ||
 		    (modseq != 0 && (modseq <= highest || info(s, INBOX).highestmodseq != modseq)))
 			fail_msg("%s: modseq %llu unseen %u", rows[i].name, (unsigned long long)modseq, info(s, INBOX).unseen);
+		assert_int_equal(store_mbox_deleted(s, id, &deleted), STORE_OK);
+		assert_int_equal(deleted, rows[i].deleted);
 		highest = info(s, INBOX).highestmodseq;
 	}
 	store_close(s);
@@ -966,7 +1029,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_open),
-		cmocka_unit_test(test_create_delete),
+		cmocka_unit_test(test_children), cmocka_unit_test(test_create_delete),
 		cmocka_unit_test(test_uidvalidity),
 		cmocka_unit_test(test_long_names),
 		cmocka_unit_test(test_subscriptions),

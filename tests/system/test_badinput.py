@@ -168,7 +168,7 @@ def imap_after_login(suite):
         (b"x FROB\r\n", b"x BAD"), (b"x FETCH 1\r\n", b"x BAD"), (b"x FETCH 0 FLAGS\r\n", b"x BAD"),
         (b"x FETCH 99999 FLAGS\r\n", b"x "), (b"x FETCH 99999999999 FLAGS\r\n", b"x BAD"),
         (b"x FETCH 1 BODY[<0.1>]\r\n", b"x BAD"), (b"x FETCH 1 BODY[]<0.0>\r\n", b"x BAD"),
-        (b"x FETCH 1 BODY[]<4294967296.1>\r\n", b"x BAD"),
+        (b"x FETCH 1 BODY[]<9223372036854775808.1>\r\n", b"x BAD"),
         (b"x UID FETCH 4294967295 FLAGS\r\n", b"x OK"), (b"x UID FETCH 1:*,*:1 FLAGS\r\n", b"x OK"),
         (b"x STORE 1 FLAGS (\\Nonsense)\r\n", b"x BAD"), (b"x STORE 1 +FLAGS (a b\r\n", b"x BAD"),
         (b"x SEARCH CHARSET NOSUCH TEXT a\r\n", b"x NO [BADCHARSET"),
@@ -179,7 +179,8 @@ def imap_after_login(suite):
         (b"x CREATE INBOX\r\n", b"x NO"), (b"x DELETE INBOX\r\n", b"x NO"),
     ]
     for name in (b"../bob", b"..", b"/etc/passwd", b"a/../b", b"a//b", b"&AC8-", b"&AC4ALg-", b"%", b"*",
-                 b"\"" + b"x" * 2000 + b"\"", b"&ZZZZ", b"a/" * 100 + b"b"):
+                 b"\"" + b"x" * 2000 + b"\"", b"&ZZZZ", b"a/" * 100 + b"b", b"\"\xff\"", b"\"\xc0\xae\xc0\xae\"",
+                 b"\"\xe2\x80\xa8\"", b"{6+}\r\n\xc0\xae\xc0\xae/x"):
         rows.append((b"x CREATE " + name + b"\r\n", (b"x NO", b"x BAD")))
     for data, want in rows:
         c.send(data)

@@ -1,6 +1,7 @@
 """Extensions about single messages through the whole suite: what proxyd frames and the committer writes twice."""
 import base64
 import re
+import socket
 import sys
 
 from imapcheck import Client, uid_set
@@ -71,5 +72,38 @@ def binary(suite):
     assert re.fullmatch(rb"MAILBOXID \(.*\)", code) and out[0][1][1][b"MAILBOXID"] == code.split()[1]
 
 
+def rev2(suite):
+    """IMAP4rev2 and UTF8=ACCEPT: names in quoted UTF-8 and a literal8 in parentheses come through the edge, both ways."""
+    s = socket.create_connection(("127.0.0.1", suite.port(10143)), 30)
+    f = s.makefile("rb")
+    assert b" IMAP4rev2 " in f.readline()
+
+    def ask(command, literal=b"", rest=b""):
+        s.sendall(b"x " + command.encode() + (b"\r\n" if not literal else b""))
+        if literal:
+            s.sendall(b"~{%d}\r\n" % len(literal))
+            assert f.readline().startswith(b"+ ")
+            s.sendall(literal + rest + b"\r\n")
+        out = b""
+        while not out.split(b"\r\n")[-2:][0].startswith(b"x "):
+            out += f.readline()
+        assert b"\r\nx OK " in b"\r\n" + out, out
+        return out.decode()
+
+    raw = "Subject: K\u00e4se\r\n\r\nx\r\n".encode()
+    assert "* ENABLED IMAP4rev2 UTF8=ACCEPT\r\n" in ask("LOGIN carol twinspool") + ask("ENABLE UTF8=ACCEPT IMAP4rev2")
+    assert '"B\u00f6se" ("OLDNAME" ("Bo\u0308se"))\r\n' in ask('CREATE "Bo\u0308se"')
+    ask('APPEND "B\u00f6se" UTF8 (', raw, b")")
+    out = ask('SELECT "B\u00f6se"')
+    assert '"/" "B\u00f6se"\r\n' in out and "RECENT" not in out and "* 1 EXISTS" in out, out
+    assert '* ESEARCH (TAG "x") ALL 1\r\n' in ask('SEARCH SUBJECT "k\u00c4se"')
+    assert raw.decode() in ask("FETCH 1 BODY[]")
+    s.close()
+    c = client(suite, "carol")
+    assert (b"LIST", (b"B&APY-se", {b"\\HasNoChildren"})) in c.cmd('LIST "" B*')[1]
+    c.cmd(b"APPEND INBOX {%d+}\r\n%s" % (len(raw), raw), "NO")
+    c.close()
+
+
 if __name__ == "__main__":
-    sys.exit(main(Suite(), [many, catenate_replace, binary]))
+    sys.exit(main(Suite(), [many, catenate_replace, binary, rev2]))

@@ -57,7 +57,9 @@ def capabilities(suite):
 
 def utf8(suite):
     """With UTF8 the bytes that came; without it nothing in a header but ASCII, and a parser finds what was meant."""
-    client(suite, "bob").append("INBOX", RAW)
+    c = client(suite, "bob")
+    c.cmd("ENABLE UTF8=ACCEPT")
+    c.append("INBOX", RAW)
     ask = b"LIST\r\nRETR 1\r\nTOP 1 0\r\nQUIT\r\n"
     out = pop_raw(suite, "bob", ask, before=b"UTF8\r\n")
     assert b"\r\n1 %d\r\n.\r\n+OK %d octets\r\n" % (len(RAW), len(RAW)) + RAW.replace(b"\r\n.gr", b"\r\n..gr") + b".\r\n" in out
@@ -96,6 +98,7 @@ def clients(suite):
     ca, port = f"{suite.base}/tls/cert.pem", suite.port(10995)
     d = tempfile.mkdtemp(prefix="pop3.", dir=suite.base)
     c = client(suite, "carol")
+    c.cmd("ENABLE UTF8=ACCEPT")
 
     def fill():
         for i in range(7):

@@ -19,6 +19,9 @@ struct untold {
 	size_t		 n, size;
 };
 
+/* Changes that lie close together in the log are one range; of more than these a session is told as of others'. */
+#define OWN_MAX	64
+
 struct store {
 	struct index	 ix;
 	struct spool	*spool;		/* held */
@@ -26,6 +29,8 @@ struct store {
 	uint64_t	 used;
 	struct untold	 untold;
 	bool		 is_in_log;	/* the last change was appended, whatever change_end said */
+	struct { uint64_t lo, hi; } own[OWN_MAX];	/* modseqs of this session's records, ascending (events.c) */
+	size_t		 nown;
 	bool		 is_behind;	/* the last read that wanted to be current was not */
 	int64_t		 busy_until_ms;	/* till then whoever is in a long change is not waited for */
 };
@@ -81,6 +86,9 @@ enum store_result mbox_rename_tree(struct store *, struct slice from, struct sli
 enum store_result view_begin(struct store *, const struct view *, struct mbox *, const struct untold **gone_out);
 /* view.c: a message as the view shows it, but for seq and is_expunged. False: the index fails (rc). */
 bool		msg_fill(struct store *, const struct view *, uint32_t uid, const struct ix_msg *, struct msg_info *out);
+
+/* events.c: records lo..hi were appended by this session. */
+void		 own_add(struct store *, uint64_t lo, uint64_t hi);
 
 /* A live mailbox. STORE_OK, STORE_NOMBOX or STORE_TEMP. Inside a transaction. */
 enum store_result find_mbox(struct store *, const unsigned char *id, struct mbox *out);

@@ -15,7 +15,7 @@
 
 #define SEPARATOR		'/'
 #define PATTERN_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES)	/* longer ones match no name */
-#define LIST_LINE_MAX_BYTES	(8 * MBOXNAME_MAX_BYTES + 512)
+#define LIST_LINE_MAX_BYTES	(16 * MBOXNAME_MAX_BYTES + 512)	/* two names, each byte of them quoted */
 #define NO_PARENT		SIZE_MAX
 
 struct list_entry {
@@ -273,9 +273,30 @@ attributes_add(const struct listing *l, struct buf *b, const struct list_entry *
 	return use != NULL ? attribute_add(b, use) : 0;
 }
 
-/* * LIST (attributes) "/" "name" [("CHILDINFO" ("SUBSCRIBED"))] */
+/* A UTF-8 name in modified UTF-7, as a string. */
+static int
+name_add(struct buf *b, struct slice utf8)
+{
+	char	mutf7[4 * MBOXNAME_MAX_BYTES];
+	long	n = mutf7_encode(utf8, mutf7, sizeof(mutf7));
+
+	return n > 0 ? quote_string(b, (struct slice){mutf7, (size_t)n}) : -1;
+}
+
+/* [SP "(" "CHILDINFO" ... ")"] or [SP "(" "OLDNAME" SP "(" mailbox ")" ")"]: list-extended data (RFC 5258 6, RFC 5465 8) */
+static int
+extended_add(struct buf *b, bool has_childinfo, struct slice old_name)
+{
+	if (has_childinfo)
+		return buf_add_str(b, " (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n");
+	if (old_name.n == 0)
+		return buf_add_str(b, "\r\n");
+	return buf_add_str(b, " (\"OLDNAME\" (") < 0 || name_add(b, old_name) < 0 ? -1 : buf_add_str(b, "))\r\n");
+}
+
+/* * LIST (attributes) "/" "name" and what extends it */
 static void
-entry_tell(const struct listing *l, const struct list_entry *e, bool is_criteria_met)
+entry_tell(const struct listing *l, const struct list_entry *e, bool is_criteria_met, struct slice old_name)
 {
 	bool		has_childinfo = (l->args->select & LIST_RECURSIVEMATCH) != 0 && e->has_chosen;
 	struct buf	b = buf_make(LIST_LINE_MAX_BYTES);
@@ -285,7 +306,7 @@ entry_tell(const struct listing *l, const struct list_entry *e, bool is_criteria
 
 	if (n > 0 && buf_add_str(&b, "* LIST (") == 0 && attributes_add(l, &b, e) == 0 &&
 	    buf_add_str(&b, ") \"/\" ") == 0 && quote_string(&b, name) == 0 &&
-	    buf_add_str(&b, has_childinfo ? " (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n" : "\r\n") == 0)
+	    extended_add(&b, has_childinfo, old_name) == 0)
 		session_write(l->im->s, b.p, b.n);
 	buf_free(&b);
 	if ((l->args->give & LIST_STATUS) != 0 && e->info != NULL && is_criteria_met)
@@ -304,7 +325,7 @@ entries_tell(struct listing *l)
 		bool			 is_met = is_chosen(l, e);
 
 		if (e->is_matched && (is_met || (is_recursive && e->has_hidden)))
-			entry_tell(l, e, is_met);
+			entry_tell(l, e, is_met, SLICE(""));
 	}
 }
 
@@ -337,6 +358,46 @@ list_run(struct imap *im, struct slice args)
 	}
 	entries_tell(&l);
 	imap_ok(im, "LIST completed");
+}
+
+/* ---- one name, for NOTIFY ---- */
+
+enum store_result
+listing_make(struct imap *im, struct listing **out)
+{
+	static const struct list_args	args = {.is_extended = true, .give = LIST_SUBSCRIBED | LIST_CHILDREN};
+	struct listing			*l = ARENA_NEW(imap_arena(im), struct listing, 1);
+
+	if (l == NULL)
+		return STORE_LIMIT;
+	*l = (struct listing){.im = im, .args = &args};
+	*out = l;
+	return entries_build(l, true, true);
+}
+
+static const struct list_entry *
+entry_find(const struct listing *l, struct slice name)
+{
+	struct list_entry	key = {.name = name};
+
+	return l->n == 0 ? NULL : bsearch(&key, l->entries, l->n, sizeof(*l->entries), entry_compare);
+}
+
+bool
+listing_is_subscribed(const struct listing *l, struct slice name)
+{
+	const struct list_entry	*e = entry_find(l, name);
+
+	return e != NULL && e->is_subscribed;
+}
+
+void
+listing_tell(const struct listing *l, struct slice name, struct slice old_name)
+{
+	const struct list_entry	*e = entry_find(l, name);
+	struct list_entry	 none = {.name = name};
+
+	entry_tell(l, e != NULL ? e : &none, false, old_name);
 }
 
 /* ---- LSUB ---- */

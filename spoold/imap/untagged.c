@@ -7,6 +7,7 @@
 #include "imap/condstore.h"
 #include "imap/qresync.h"
 #include "imap/told.h"
+#include "imap/watch.h"
 
 #define PIECE_MAX_BYTES		(16 * 1024 * 1024)	/* of changes at once: what one record expunged, 2,000,000 messages */
 #define FLAGS_LINE_MAX_BYTES	(STORE_KEYWORDS_MAX * (STORE_KEYWORD_MAX_BYTES + 1) + 256)
@@ -104,7 +105,7 @@ untagged_fetch_flags(struct imap *im, const struct msg_info *m)
 
 	untagged_keywords_tell(im, m);
 	fits = buf_addf(&b, "* %u FETCH (", m->seq) == 0;
-	if (fits && (im->is_uid || condstore_is_on(im)))
+	if (fits && (im->is_uid || condstore_is_on(im) || im->watching != 0))
 		fits = buf_addf(&b, "UID %u ", m->uid) == 0;
 	fits = fits && untagged_flags_add(im, &b, m) == 0;
 	if (fits && condstore_is_on(im))
@@ -129,6 +130,8 @@ untagged_fetch_modseq(struct imap *im, const struct msg_info *m)
 static void
 change_tell(struct imap *im, const struct msg_info *m)
 {
+	if (!watch_tells_flags(im))
+		return;
 	if (!told_has(im, m))
 		untagged_fetch_flags(im, m);
 	else if (condstore_is_on(im) && !told_has_modseq(im, m))
@@ -154,10 +157,11 @@ bool
 untagged_sync(struct imap *im, bool may_expunge)
 {
 	struct arena		piece = arena_make(PIECE_MAX_BYTES);
+	uint32_t		uidnext = im->view.uidnext;
 	struct view_delta	d;
 	enum store_result	r;
 
-	if (!im->is_selected || !view_is_stale(im->store, &im->view))
+	if (!im->is_selected || !watch_tells_selected(im) || !view_is_stale(im->store, &im->view))
 		return true;
 	do {
 		arena_reset(&piece);
@@ -169,5 +173,7 @@ untagged_sync(struct imap *im, bool may_expunge)
 			delta_tell(im, &d);
 	} while (r == STORE_OK && d.has_more && !im->s->is_dead);
 	arena_free(&piece);
+	if (!im->is_over && im->view.uidnext > uidnext)
+		watch_new(im, uidnext);
 	return !im->is_over;
 }

@@ -109,22 +109,18 @@ status_items_of(const struct imap *im, unsigned how, unsigned events)
 	return items == 0 || !condstore_is_on(im) ? items : items | STATUS_HIGHESTMODSEQ;
 }
 
-static enum store_result
+static void
 touched_tell(struct imap *im, const struct watch_groups *groups, const struct store_touched *t)
 {
-	char			name[NAME_MAX_BYTES];
-	struct mbox_info	info;
-	enum store_result	r;
-	unsigned		items;
+	const struct mbox_info	*info = &t->info;
+	char			 name[NAME_MAX_BYTES];
+	unsigned		 events, items;
 
-	if (is_selected_one(im, t->id))
-		return STORE_OK;
-	if ((r = store_mbox_by_id(im->store, t->id, imap_arena(im), &info)) != STORE_OK)
-		return r == STORE_NOMBOX ? STORE_OK : r;
-	items = status_items_of(im, t->how, events_of(im, groups, client_name(im, info.name, false, name), info.is_subscribed));
-	if (items != 0)
-		status_tell(im, client_name(im, info.name, true, name), &info, items);
-	return STORE_OK;
+	if (is_selected_one(im, info->id))
+		return;
+	events = events_of(im, groups, client_name(im, info->name, false, name), info->is_subscribed);
+	if ((items = status_items_of(im, t->how, events)) != 0)
+		status_tell(im, client_name(im, info->name, true, name), info, items);
 }
 
 enum store_result
@@ -243,7 +239,6 @@ watch_others_tell(struct imap *im, const struct watch_groups *groups)
 			name_event_tell(im, groups, l, &found.v[i]);
 	}
 	for (size_t i = 0; i < found.ntouched; i++)
-		if (touched_tell(im, groups, &found.touched[i]) != STORE_OK)
-			return STORE_LIMIT;
+		touched_tell(im, groups, &found.touched[i]);
 	return STORE_OK;
 }

@@ -9,13 +9,20 @@
 #include "store/scan.h"
 #include "store/store_impl.h"
 
-#define TOUCHED_FIRST	16	/* doubled when full; at most one for each mailbox there was */
+#define TOUCHES_FIRST	16	/* doubled when full; at most one for each mailbox there was */
+
+struct touch {
+	unsigned char	id[RECORD_ID_BYTES];
+	unsigned	how;
+};
 
 struct look {
 	struct store		*s;
 	struct arena		*arena;
 	struct store_events	*out;
-	size_t			 room, touched_room;
+	size_t			 room;
+	struct touch		*touches;	/* sorted by id */
+	size_t			 ntouches, touches_room;
 	bool			 is_full;
 	uint32_t		 last_num;	/* of the mailbox that last_id is of: deliveries come in runs */
 	unsigned char		 last_id[RECORD_ID_BYTES];
@@ -86,14 +93,14 @@ keep(struct look *l, struct slice s)
 
 /* Where the mailbox stands among those touched, or would. */
 static size_t
-touched_find(const struct store_events *out, const unsigned char *id)
+touch_find(const struct look *l, const unsigned char *id)
 {
-	size_t	lo = 0, hi = out->ntouched;
+	size_t	lo = 0, hi = l->ntouches;
 
 	while (lo < hi) {
 		size_t	mid = lo + (hi - lo) / 2;
 
-		if (memcmp(out->touched[mid].id, id, RECORD_ID_BYTES) < 0)
+		if (memcmp(l->touches[mid].id, id, RECORD_ID_BYTES) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -104,29 +111,48 @@ touched_find(const struct store_events *out, const unsigned char *id)
 static void
 touch(struct look *l, const unsigned char *id, unsigned how)
 {
-	struct store_events	*out = l->out;
-	size_t			 at = touched_find(out, id);
-	struct store_touched	*v;
+	size_t		 at = touch_find(l, id);
+	struct touch	*v;
 
-	if (at < out->ntouched && memcmp(out->touched[at].id, id, RECORD_ID_BYTES) == 0) {
-		out->touched[at].how |= how;
+	if (at < l->ntouches && memcmp(l->touches[at].id, id, RECORD_ID_BYTES) == 0) {
+		l->touches[at].how |= how;
 		return;
 	}
-	if (out->ntouched == l->touched_room) {
-		l->touched_room = l->touched_room == 0 ? TOUCHED_FIRST : l->touched_room * 2;
-		if ((v = ARENA_NEW(l->arena, struct store_touched, l->touched_room)) == NULL) {
-			l->touched_room = out->ntouched;
+	if (l->ntouches == l->touches_room) {
+		size_t	room = l->touches_room == 0 ? TOUCHES_FIRST : l->touches_room * 2;
+
+		if ((v = ARENA_NEW(l->arena, struct touch, room)) == NULL) {
 			l->is_full = true;
 			return;
 		}
-		if (out->ntouched > 0)
-			memcpy(v, out->touched, out->ntouched * sizeof(*v));
-		out->touched = v;
+		if (l->ntouches > 0)
+			memcpy(v, l->touches, l->ntouches * sizeof(*v));
+		l->touches = v;
+		l->touches_room = room;
 	}
-	memmove(out->touched + at + 1, out->touched + at, (out->ntouched - at) * sizeof(*out->touched));
-	out->touched[at].how = how;
-	memcpy(out->touched[at].id, id, RECORD_ID_BYTES);
-	out->ntouched++;
+	memmove(l->touches + at + 1, l->touches + at, (l->ntouches - at) * sizeof(*l->touches));
+	l->touches[at].how = how;
+	memcpy(l->touches[at].id, id, RECORD_ID_BYTES);
+	l->ntouches++;
+}
+
+/* What there is to say of them, in the transaction that they were found in. */
+static enum store_result
+touches_fill(struct look *l)
+{
+	struct store_events	*out = l->out;
+	struct mbox		 m;
+
+	if ((out->touched = ARENA_NEW(l->arena, struct store_touched, l->ntouches + 1)) == NULL)
+		return STORE_LIMIT;
+	for (size_t i = 0; i < l->ntouches; i++) {
+		if (find_mbox(l->s, l->touches[i].id, &m) != STORE_OK)
+			continue;
+		out->touched[out->ntouched].how = l->touches[i].how;
+		if (!mbox_info_fill(l->s, &m, l->arena, &out->touched[out->ntouched++].info))
+			return STORE_LIMIT;
+	}
+	return STORE_OK;
 }
 
 /* ---- records ---- */
@@ -381,6 +407,8 @@ store_events_since(struct store *s, struct store_place *place, struct arena *a, 
 		r = STORE_PURGED;	/* of another log, or of one whose end a crash took */
 	else
 		now = *place;
+	if (r == STORE_OK && l.ntouches > 0)
+		r = touches_fill(&l);
 	ended = index_end(&s->ix);
 	if (r == STORE_TEMP || ended != STORE_OK)
 		return ended != STORE_OK ? ended : r;

@@ -190,12 +190,15 @@ struct store_event {
 
 /* What became of a mailbox's messages. TOUCHED_SEEN: flags, \Seen may be among them; TOUCHED_NAMED: it is new or has another name. */
 enum { TOUCHED_NEW = 1, TOUCHED_EXPUNGED = 2, TOUCHED_FLAGS = 4, TOUCHED_SEEN = 8, TOUCHED_NAMED = 16 };
-struct store_touched { unsigned char id[RECORD_ID_BYTES]; unsigned how; };
+struct store_touched {
+	unsigned	how;
+	struct mbox_info info;		/* as of the look: what came later is told later */
+};
 
 struct store_events {
 	struct store_event *v;		/* in the order of the log */
 	size_t		n;
-	struct store_touched *touched;	/* each mailbox once */
+	struct store_touched *touched;	/* each mailbox once; those deleted since are not there */
 	size_t		ntouched;
 };
 

@@ -90,6 +90,9 @@ bool		msg_fill(struct store *, const struct view *, uint32_t uid, const struct i
 /* events.c: records lo..hi were appended by this session. */
 void		 own_add(struct store *, uint64_t lo, uint64_t hi);
 
+/* mailbox.c: what is told of a mailbox, inside a transaction. False: the arena is full. */
+bool		 mbox_info_fill(struct store *, const struct mbox *, struct arena *, struct mbox_info *out);
+
 /* A live mailbox. STORE_OK, STORE_NOMBOX or STORE_TEMP. Inside a transaction. */
 enum store_result find_mbox(struct store *, const unsigned char *id, struct mbox *out);
 

@@ -150,6 +150,7 @@ imap_unselect(struct imap *im)
 	im->is_selected = im->is_readonly = false;
 	im->view = (struct view){0};
 	im->nkeywords_told = 0;
+	im->untold_modseq = 0;
 	im->nsaved = 0;
 }
 

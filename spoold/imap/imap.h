@@ -100,6 +100,7 @@ struct imap {
 	uint16_t	 nwatch;	/* bytes in watch; 0: NOTIFY was not used, or is NONE */
 	char		 watch[IMAP_WATCH_MAX_BYTES];	/* the event groups as written */
 	struct store_place place;	/* what happened before it was told */
+	uint64_t	 untold_modseq;	/* flags changed after it in the selected mailbox were not asked for, nor told; 0: there were none */
 
 	/* of the command in hand */
 	struct buf	 text;		/* the whole command, literals in place; slices point into it */

@@ -22,6 +22,7 @@ watch_pack(const struct imap *im, struct buf *out)
 	pack_u32(out, im->place.salt);
 	pack_u64(out, im->place.offset);
 	pack_u64(out, im->place.modseq);
+	pack_u64(out, im->untold_modseq);
 }
 
 bool
@@ -81,7 +82,9 @@ watch_unpack(struct unpack *u, struct imap *im)
 	im->place.salt = unpack_u32(u);
 	im->place.offset = unpack_u64(u);
 	im->place.modseq = unpack_u64(u);
-	return im->place.offset <= INT64_MAX && im->place.modseq <= IMAP_MODSEQ_MAX && watch_understand(im);
+	im->untold_modseq = unpack_u64(u);
+	return im->place.offset <= INT64_MAX && im->place.modseq <= IMAP_MODSEQ_MAX && im->untold_modseq <= IMAP_MODSEQ_MAX &&
+	    watch_understand(im);
 }
 
 static bool

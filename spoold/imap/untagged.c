@@ -126,13 +126,14 @@ untagged_fetch_modseq(struct imap *im, const struct msg_info *m)
 	buf_free(&b);
 }
 
-/* A change, unless a command's own answers told it. */
+/* A change, unless a command's own answers told it, or NOTIFY left flags out: then HIGHESTMODSEQ stays before it. */
 static void
 change_tell(struct imap *im, const struct msg_info *m)
 {
-	if (!watch_tells_flags(im))
-		return;
-	if (!told_has(im, m))
+	if (!told_has(im, m) && !watch_tells_flags(im)) {
+		if (im->untold_modseq == 0 || m->modseq <= im->untold_modseq)
+			im->untold_modseq = m->modseq - 1;
+	} else if (!told_has(im, m))
 		untagged_fetch_flags(im, m);
 	else if (condstore_is_on(im) && !told_has_modseq(im, m))
 		untagged_fetch_modseq(im, m);

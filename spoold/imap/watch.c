@@ -93,8 +93,8 @@ others_tell(struct imap *im)
 
 	if (r == STORE_LIMIT || r == STORE_PURGED)
 		overflow_tell(im);
-	else	/* what could not be looked at now is looked at again soon */
-		im->is_behind = im->is_behind || r != STORE_OK || store_is_behind(im->store);
+	else
+		im->is_behind = im->is_behind || store_is_behind(im->store);
 }
 
 bool
@@ -134,6 +134,10 @@ watch_set(struct imap *im, const struct watch_args *args)
 	enum store_result	r;
 
 	im->watching = 0;
+	if (im->untold_modseq != 0) {
+		im->view.modseq = im->untold_modseq;
+		im->untold_modseq = 0;
+	}
 	if (!untagged_sync(im, true))
 		return;
 	if (args->groups.atts != NULL && has_modseq(args->groups.atts))

@@ -170,6 +170,39 @@ test_selected(void **state)
 	WOKEN(c, "");
 	DO(c, "a NOOP\r\n", "a OK ~");
 	DO(c, "a FETCH 1 (FLAGS)\r\n", "* 1 FETCH (FLAGS (\\Answered~))\r\na OK ~");
+	/* Asked for again: what there was is told (RFC 5465 3.1). */
+	DO(c, "a NOTIFY SET (selected (MessageNew MessageExpunge FlagChange))\r\n", "* 1 FETCH (FLAGS (\\Answered~))\r\na OK ~");
+	both_end(&c, &o);
+}
+
+/* With QRESYNC; where flags are not told HIGHESTMODSEQ must not say that they were (RFC 7162 6). */
+static void
+test_qresync(void **state)
+{
+	struct client	c, o;
+
+	(void)state;
+	both_begin(&c, &o, "qresync");
+	for (int i = 0; i < 4; i++)
+		append(&o, "INBOX", "", PLAIN);
+	DO(o, "a SELECT INBOX\r\n", "~a OK ~");
+	DO(c, "a ENABLE QRESYNC\r\n", "~a OK ~");
+	DO(c, "a SELECT INBOX\r\n", "~* OK [HIGHESTMODSEQ 20] Highest\r\na OK ~");
+	DO(c, "a NOTIFY SET (selected (MessageNew MessageExpunge)) (personal (MessageNew MessageExpunge))\r\n", "a OK ~");
+	DO(o, "a STORE 1 +FLAGS.SILENT (\\Flagged)\r\n", "a OK ~");
+	DO(o, "a STORE 2 +FLAGS.SILENT (\\Deleted)\r\n", "a OK ~");
+	DO(o, "a EXPUNGE\r\n", "~a OK ~");
+	WOKEN(c, "* VANISHED 2\r\n* OK [HIGHESTMODSEQ 21] So far\r\n");
+	DO(c, "a UID STORE 3 +FLAGS.SILENT (\\Seen)\r\n", "* 2 FETCH (UID 3 MODSEQ (25))\r\na OK [HIGHESTMODSEQ 21] UID STORE completed\r\n");
+	append(&o, "Sent", "", PLAIN);
+	WOKEN(c, "* STATUS \"Sent\" (MESSAGES 1 UIDNEXT ~ UIDVALIDITY ~ HIGHESTMODSEQ ~)\r\n");
+	/* What was left out is told to who asks for it then, and what it did itself once more. */
+	DO(c, "a NOTIFY SET (selected-delayed (MessageNew MessageExpunge FlagChange))\r\n",
+	    "* 1 FETCH (UID 1 FLAGS (\\Flagged~) MODSEQ (22))\r\n* 2 FETCH (UID 3 FLAGS (\\Seen~) MODSEQ (25))\r\na OK ~");
+	DO(o, "a STORE 1 +FLAGS.SILENT (\\Deleted)\r\n", "~a OK ~");
+	DO(o, "a EXPUNGE\r\n", "~a OK ~");
+	WOKEN(c, "");
+	DO(c, "a NOOP\r\n", "* VANISHED 1\r\na OK [HIGHESTMODSEQ ~] Completed\r\n");
 	both_end(&c, &o);
 }
 
@@ -586,6 +619,7 @@ test_segments(void **state)
 	DO(o, "a SELECT INBOX\r\n", "~a OK ~");
 	for (int i = 0; i < 20; i++)
 		append(&o, "INBOX", "(\\Deleted) ", PLAIN);
+	DO(o, "a CREATE before\r\n", "a OK ~");
 	DO(c, "a NOTIFY SET (personal (MailboxName)) (mailboxes x (MessageNew MessageExpunge))\r\n", "a OK ~");
 	DO(o, "a CREATE x\r\nb SUBSCRIBE x\r\n", "~b OK ~");
 	for (int i = 0; i < 100; i++)
@@ -639,6 +673,7 @@ main(void)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_selected),
+		cmocka_unit_test(test_qresync),
 		cmocka_unit_test(test_delayed),
 		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_new),

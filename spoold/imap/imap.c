@@ -255,6 +255,7 @@ static bool
 is_quiet(struct imap *im)
 {
 	struct session	*s = im->s;
+	bool		 is_told;
 
 	if (s->in.n > 0)
 		return false;
@@ -268,7 +269,8 @@ is_quiet(struct imap *im)
 	 * One that idles has said that it will be quiet, one that was woken to be told something is: no lingering. But what woke
 	 * it may be DONE, not read yet.
 	 */
-	return session_should_park(s, im->is_idling || s->why == SESSION_CHANGED ? 0 : SESSION_LINGER_MS) && !s->is_dead;
+	is_told = im->watching != 0 && s->why == SESSION_CHANGED && s->commands == 0;
+	return session_should_park(s, im->is_idling || is_told ? 0 : SESSION_LINGER_MS) && !s->is_dead;
 }
 
 static enum session_end

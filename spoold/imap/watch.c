@@ -130,6 +130,7 @@ has_modseq(const struct fetch_args *atts)
 static void
 watch_set(struct imap *im, const struct watch_args *args)
 {
+	unsigned		was = im->watching;
 	struct store_place	place;
 	enum store_result	r;
 
@@ -145,7 +146,7 @@ watch_set(struct imap *im, const struct watch_args *args)
 	if ((r = store_place_now(im->store, &place)) == STORE_OK && args->with_status)
 		r = watch_status_tell(im, &args->groups);
 	if (r != STORE_OK) {
-		(void)watch_understand(im);
+		im->watching = was;
 		imap_no_store(im, r, "NONEXISTENT");
 		return;
 	}

@@ -2,7 +2,10 @@
  * NOTIFY (RFC 5465) by transcripts, two sessions of a user: what one does or is delivered reaches the other, once, parked
  * after each step. WOKEN is what the lot does with a parked session when its user's spool changed.
  */
+#include <fcntl.h>
+#include <glob.h>
 #include <stdlib.h>
+#include <sys/file.h>
 
 #include "imap_delivery.h"
 #include "imap/imap.h"
@@ -637,6 +640,50 @@ test_segments(void **state)
 	both_end(&c, &o);
 }
 
+/* Takes the turn to write to a user's index, as a process in a long change has it. */
+static int
+index_hold(const char *user)
+{
+	char	pattern[160];
+	glob_t	found;
+	int	fd;
+
+	(void)snprintf(pattern, sizeof(pattern), "%s/p1/*/%s/data.mdb", test_index, user);
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	assert_int_equal(found.gl_pathc, 1);
+	fd = open(found.gl_pathv[0], O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && flock(fd, LOCK_EX) == 0);
+	globfree(&found);
+	return fd;
+}
+
+/* Another process is in a long change: what came is told when that is over, soon, and once. */
+static void
+test_busy(void **state)
+{
+	struct client	c;
+	int		fd;
+
+	(void)state;
+	assert_int_equal(client_begin(&c, "busy"), 0);
+	DO(c, "a SELECT Sent\r\n", "~a OK ~");
+	DO(c, "a NOTIFY SET (selected (MessageNew MessageExpunge)) (personal (MessageNew MessageExpunge))\r\n", "a OK ~");
+	fd = index_hold("busy");
+	deliver("busy", "");
+	deliver("busy", "user.busy.Sent");
+	woken_check("busy", &c, "");
+	assert_int_equal(c.timer_ms, IMAP_BEHIND_MS);
+	client_turn(&c, SESSION_TIMER);
+	got_check("busy", "(timer, busy)", &c, "");
+	assert_int_equal(c.timer_ms, IMAP_BEHIND_MS);
+	close(fd);
+	client_turn(&c, SESSION_TIMER);
+	got_check("busy", "(timer)", &c, "* 1 EXISTS\r\n* 1 RECENT\r\n* STATUS \"INBOX\" (MESSAGES 1 ~)\r\n");
+	assert_int_equal(c.timer_ms, IMAP_AUTOLOGOUT_MS);
+	WOKEN(c, "");
+	client_close(&c);
+}
+
 /* Not woken while nothing is asked for; a quiet one says BYE in the end, as without NOTIFY. */
 static void
 test_waiting(void **state)
@@ -686,6 +733,7 @@ main(void)
 		cmocka_unit_test(test_overflow),
 		cmocka_unit_test(test_forged),
 		cmocka_unit_test(test_segments),
+		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_waiting),
 	};
 

@@ -128,7 +128,7 @@ has_modseq(const struct fetch_args *atts)
 
 /* From now on the groups say what is told; what there is to tell of before is told first, an implicit NOOP. */
 static void
-watch_set(struct imap *im, const struct watch_args *args)
+watch_set(struct imap *im, struct watch_args *args)
 {
 	unsigned		was = im->watching;
 	struct store_place	place;

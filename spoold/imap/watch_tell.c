@@ -16,24 +16,47 @@
 
 /* ---- which mailboxes ---- */
 
-/* A name of a group, as the client sees mailboxes, against a mailbox's. What no mailbox can be named names none. */
+static struct slice
+client_name(struct imap *im, struct slice inside, bool mutf7, char *out)
+{
+	return (struct slice){out, mboxname_to_client(im->s->who.user, inside, mutf7, out)};
+}
+
+/*
+ * The groups' names as written become what mailboxes are compared with, once for all of them: in UTF-8, as the client
+ * sees them. What no mailbox can be named becomes empty and names none. False: the arena is full.
+ */
 static bool
-name_covers(struct imap *im, struct slice written, struct slice name, bool with_children)
+names_resolve(struct imap *im, struct watch_groups *groups)
 {
 	char		utf8[NAME_MAX_BYTES];
 	struct mboxname	inside;
-	size_t		n;
 
-	if (mailbox_name(im, written, &inside) != PARSE_OK)
-		return false;
-	n = mboxname_to_client(im->s->who.user, (struct slice){inside.s, inside.n}, false, utf8);
-	if (n == 0 || name.n < n || memcmp(name.p, utf8, n) != 0)
+	for (size_t i = 0; i < groups->nnames; i++) {
+		struct slice	*name = &groups->names[i], none = SLICE("");
+
+		if (mailbox_name(im, *name, &inside) != PARSE_OK)
+			*name = none;
+		else
+			*name = client_name(im, (struct slice){inside.s, inside.n}, false, utf8);
+		if (name->n > 0 && (*name = arena_slice(imap_arena(im), *name)).p == NULL)
+			return false;
+	}
+	return true;
+}
+
+static bool
+name_covers(struct slice watched, struct slice name, bool with_children)
+{
+	size_t	n = watched.n;
+
+	if (n == 0 || name.n < n || memcmp(name.p, watched.p, n) != 0)
 		return false;
 	return name.n == n || (with_children && name.p[n] == '/');
 }
 
 static bool
-group_covers(struct imap *im, const struct watch_group *g, struct slice name, bool is_subscribed)
+group_covers(const struct watch_group *g, struct slice name, bool is_subscribed)
 {
 	switch (g->filter) {
 	case WATCH_SELECTED:
@@ -48,19 +71,19 @@ group_covers(struct imap *im, const struct watch_group *g, struct slice name, bo
 		break;
 	}
 	for (size_t i = 0; i < g->nnames; i++)
-		if (name_covers(im, g->names[i], name, g->filter == WATCH_SUBTREE))
+		if (name_covers(g->names[i], name, g->filter == WATCH_SUBTREE))
 			return true;
 	return false;
 }
 
 /* All events asked for of a mailbox; name in UTF-8. A later NONE takes back what groups before it gave. */
 static unsigned
-events_of(struct imap *im, const struct watch_groups *groups, struct slice name, bool is_subscribed)
+events_of(const struct watch_groups *groups, struct slice name, bool is_subscribed)
 {
 	unsigned	events = 0;
 
 	for (size_t i = 0; i < groups->n; i++)
-		if (group_covers(im, &groups->v[i], name, is_subscribed))
+		if (group_covers(&groups->v[i], name, is_subscribed))
 			events = groups->v[i].events == 0 ? 0 : events | groups->v[i].events;
 	return events;
 }
@@ -73,12 +96,6 @@ has_server_events(const struct watch_groups *groups)
 		if ((groups->v[i].events & WATCH_SERVER_METADATA) != 0)
 			return true;
 	return false;
-}
-
-static struct slice
-client_name(struct imap *im, struct slice inside, bool mutf7, char *out)
-{
-	return (struct slice){out, mboxname_to_client(im->s->who.user, inside, mutf7, out)};
 }
 
 static bool
@@ -118,19 +135,21 @@ touched_tell(struct imap *im, const struct watch_groups *groups, const struct st
 
 	if (is_selected_one(im, info->id))
 		return;
-	events = events_of(im, groups, client_name(im, info->name, false, name), info->is_subscribed);
+	events = events_of(groups, client_name(im, info->name, false, name), info->is_subscribed);
 	if ((items = status_items_of(im, t->how, events)) != 0)
 		status_tell(im, client_name(im, info->name, true, name), info, items);
 }
 
 enum store_result
-watch_status_tell(struct imap *im, const struct watch_groups *groups)
+watch_status_tell(struct imap *im, struct watch_groups *groups)
 {
 	char			 name[NAME_MAX_BYTES];
 	struct mbox_info	*infos;
 	enum store_result	 r;
 	size_t			 n;
 
+	if (!names_resolve(im, groups))
+		return STORE_LIMIT;
 	if ((r = store_mbox_list(im->store, imap_arena(im), &infos, &n)) != STORE_OK)
 		return r;
 	for (size_t i = 0; i < n; i++) {
@@ -138,7 +157,7 @@ watch_status_tell(struct imap *im, const struct watch_groups *groups)
 
 		if (is_selected_one(im, infos[i].id))
 			continue;
-		events = events_of(im, groups, client_name(im, infos[i].name, false, name), infos[i].is_subscribed);
+		events = events_of(groups, client_name(im, infos[i].name, false, name), infos[i].is_subscribed);
 		if ((events & WATCH_NEW) != 0)
 			items |= STATUS_MESSAGES | STATUS_UIDNEXT | STATUS_UIDVALIDITY;
 		if ((events & WATCH_FLAGS) != 0)
@@ -153,27 +172,26 @@ watch_status_tell(struct imap *im, const struct watch_groups *groups)
 
 /* A LIST response where the event is asked for of the name, or of the one it had. */
 static void
-name_tell(struct imap *im, const struct watch_groups *groups, const struct listing *l, struct slice name, struct slice old_name,
-    unsigned event)
+name_tell(const struct watch_groups *groups, const struct listing *l, struct slice name, struct slice old_name, unsigned event)
 {
 	/* A subscription that ended was one of the subscribed. */
 	bool		is_subscribed = event == WATCH_SUBSCRIPTION || listing_is_subscribed(l, name);
-	unsigned	events = events_of(im, groups, name, is_subscribed);
+	unsigned	events = events_of(groups, name, is_subscribed);
 
 	if (old_name.n > 0)
-		events |= events_of(im, groups, old_name, listing_is_subscribed(l, old_name));
+		events |= events_of(groups, old_name, listing_is_subscribed(l, old_name));
 	if ((events & event) != 0)
 		listing_tell(l, name, old_name);
 }
 
 /* What is made or removed changes the name above it too (RFC 5465 5.4). */
 static void
-parent_tell(struct imap *im, const struct watch_groups *groups, const struct listing *l, struct slice name)
+parent_tell(const struct watch_groups *groups, const struct listing *l, struct slice name)
 {
 	const char	*end = memrchr(name.p, '/', name.n);
 
 	if (end != NULL)
-		name_tell(im, groups, l, (struct slice){name.p, (size_t)(end - name.p)}, SLICE(""), WATCH_NAME);
+		name_tell(groups, l, (struct slice){name.p, (size_t)(end - name.p)}, SLICE(""), WATCH_NAME);
 }
 
 static void
@@ -186,9 +204,9 @@ name_event_tell(struct imap *im, const struct watch_groups *groups, const struct
 		return;
 	if (e->old_name.n > 0)
 		old_name = client_name(im, e->old_name, false, old_utf8);
-	name_tell(im, groups, l, name, old_name, e->kind == EVENT_SUBSCRIPTION ? WATCH_SUBSCRIPTION : WATCH_NAME);
+	name_tell(groups, l, name, old_name, e->kind == EVENT_SUBSCRIPTION ? WATCH_SUBSCRIPTION : WATCH_NAME);
 	if (e->kind == EVENT_CREATED || e->kind == EVENT_DELETED)
-		parent_tell(im, groups, l, name);
+		parent_tell(groups, l, name);
 }
 
 /* "* METADATA" SP mailbox SP entry *(SP entry) (RFC 5464 5: entry-list) */
@@ -217,12 +235,12 @@ metadata_tell(struct imap *im, const struct watch_groups *groups, const struct l
 		return;
 	}
 	utf8 = client_name(im, e->name, false, name);
-	if ((events_of(im, groups, utf8, listing_is_subscribed(l, utf8)) & WATCH_METADATA) != 0)
+	if ((events_of(groups, utf8, listing_is_subscribed(l, utf8)) & WATCH_METADATA) != 0)
 		entries_tell(im, client_name(im, e->name, true, name), e);
 }
 
 enum store_result
-watch_others_tell(struct imap *im, const struct watch_groups *groups)
+watch_others_tell(struct imap *im, struct watch_groups *groups)
 {
 	struct listing		*l = NULL;
 	struct store_events	 found;
@@ -230,8 +248,11 @@ watch_others_tell(struct imap *im, const struct watch_groups *groups)
 
 	if ((r = store_events_since(im->store, &im->place, imap_arena(im), &found)) != STORE_OK)
 		return r;
-	if (found.n > 0 && (r = listing_make(im, &l)) != STORE_OK)
-		return STORE_LIMIT;	/* the place is past it: it could not be told later */
+	if (found.n == 0 && found.ntouched == 0)
+		return STORE_OK;
+	/* The place is past it: it could not be told later. */
+	if (!names_resolve(im, groups) || (found.n > 0 && listing_make(im, &l) != STORE_OK))
+		return STORE_LIMIT;
 	for (size_t i = 0; i < found.n; i++) {
 		if (found.v[i].kind == EVENT_METADATA)
 			metadata_tell(im, groups, l, &found.v[i]);

@@ -633,7 +633,7 @@ test_segments(void **state)
 	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
 	assert_true(done.segments >= 2);
 	store_close(s);
-	WOKEN(c, "* LIST (\\HasNoChildren~) \"/\" \"x\"\r\n* STATUS \"x\" (MESSAGES 10 UIDNEXT ~)\r\n");
+	WOKEN(c, "* LIST (\\HasNoChildren \\Subscribed) \"/\" \"x\"\r\n* STATUS \"x\" (MESSAGES 10 UIDNEXT ~)\r\n");
 	deliver("segments", "user.segments.x");
 	WOKEN(c, "* STATUS \"x\" (MESSAGES 11 UIDNEXT ~)\r\n");
 	test_host.segment_max_bytes = 64 * 1024 * 1024;

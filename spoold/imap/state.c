@@ -4,12 +4,17 @@
  */
 #include "imap/state.h"
 
+#include <assert.h>
+
 #include "imap/parse.h"
 #include "imap/saved.h"
 #include "imap/watch.h"
 #include "pack.h"
 
 #define STATE_VERSION	4	/* of the bytes below; another version ends the session */
+
+/* All of it at its largest; the numbers are about 100 bytes. */
+static_assert(IMAP_SAVED_MAX_BYTES + IMAP_WATCH_MAX_BYTES + IMAP_TAG_MAX_BYTES + 128 <= SESSION_STATE_MAX_BYTES, "a session's state fits");
 
 enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_CLAIMS_RECENT = 8, STATE_BEHIND = 16,
 	STATE_WATCHING = 32, STATE_ALL = 63 };

@@ -35,7 +35,7 @@ enum record_type {
 	RECORD_FLAGS = 'F',
 	RECORD_EXPUNGE = 'X',
 	RECORD_CREATE = 'C',	/* mailbox = its id; extra: name, UIDVALIDITY, special use */
-	RECORD_RENAME = 'R',	/* extra: pairs of mailbox id and new name (a tree in one record) */
+	RECORD_RENAME = 'R',	/* extra: pairs of mailbox id and new name (a tree in one record), then the names in the command */
 	RECORD_DELETE = 'D',
 	RECORD_SUBSCRIBE = 'U',
 	RECORD_METADATA = 'A',	/* mailbox zero: of the user; extra: entries set and removed, all of one command */

@@ -21,6 +21,7 @@
 #include "imap/store_cmd.h"
 #include "imap/thread.h"
 #include "imap/untagged.h"
+#include "imap/watch.h"
 #include "log.h"
 
 /* RFC 2971 3.3 */
@@ -50,6 +51,7 @@ const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
     " MULTIAPPEND"
     " MULTISEARCH"
     " NAMESPACE"
+    " NOTIFY"
     " OBJECTID"
     " PARTIAL"
     " PREVIEW"
@@ -162,6 +164,7 @@ enum {
 	CMD_SELECTED = 1,	/* only with a mailbox selected */
 	CMD_UID = 2,		/* also as UID ... */
 	CMD_NO_EXPUNGE = 4,	/* without UID, EXPUNGE must not be told (RFC 3501 7.4.1) */
+	CMD_EXPUNGES = 16,	/* its own expunges are part of its answer */
 	CMD_SYNC = 8,		/* changes are told before, so that its sets name what the client may know */
 };
 
@@ -181,7 +184,7 @@ static const struct command {
 	{"ENABLE", 0, enable_run},
 	{"ESEARCH", CMD_UID | CMD_SYNC, multisearch_run},
 	{"EXAMINE", 0, examine_run},
-	{"EXPUNGE", CMD_SELECTED | CMD_UID, expunge_run},
+	{"EXPUNGE", CMD_SELECTED | CMD_UID | CMD_EXPUNGES, expunge_run},
 	{"FETCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE, fetch_run},
 	{"GETMETADATA", 0, getmetadata_run},
 	{"ID", 0, id_run},
@@ -190,11 +193,12 @@ static const struct command {
 	{"LOGIN", 0, late_run},
 	{"LOGOUT", 0, logout_run},
 	{"LSUB", 0, lsub_run},
-	{"MOVE", CMD_SELECTED | CMD_UID | CMD_SYNC, move_run},
+	{"MOVE", CMD_SELECTED | CMD_UID | CMD_SYNC | CMD_EXPUNGES, move_run},
 	{"NAMESPACE", 0, namespace_run},
 	{"NOOP", 0, noop_run},
+	{"NOTIFY", 0, watch_run},
 	{"RENAME", 0, rename_run},
-	{"REPLACE", CMD_SELECTED | CMD_UID, replace_run},
+	{"REPLACE", CMD_SELECTED | CMD_UID | CMD_EXPUNGES, replace_run},
 	{"SEARCH", CMD_SELECTED | CMD_UID | CMD_NO_EXPUNGE | CMD_SYNC, search_run},
 	{"SELECT", 0, select_run},
 	{"SETMETADATA", 0, setmetadata_run},
@@ -256,5 +260,6 @@ imap_command_run(struct imap *im)
 	im->may_expunge = im->is_uid || (command->how & CMD_NO_EXPUNGE) == 0;
 	if ((command->how & CMD_SYNC) != 0 && !untagged_sync(im, false))
 		return;
+	im->is_expunging = (command->how & CMD_EXPUNGES) != 0;
 	command->run(im, cur);
 }

@@ -26,7 +26,9 @@ condstore_modseq_add(struct imap *im, struct buf *b, const struct msg_info *m)
 uint64_t
 condstore_highest(const struct imap *im)
 {
-	return im->view.modseq < im->view.expunge_modseq ? im->view.modseq : im->view.expunge_modseq;
+	uint64_t	highest = im->view.modseq < im->view.expunge_modseq ? im->view.modseq : im->view.expunge_modseq;
+
+	return im->untold_modseq != 0 && im->untold_modseq < highest ? im->untold_modseq : highest;
 }
 
 bool

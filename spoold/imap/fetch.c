@@ -37,6 +37,7 @@ struct fetch {
 	struct piece		 pieces[IMAP_FETCH_ITEMS_MAX];
 	size_t			 npieces;
 	bool			 sets_seen;
+	bool			 is_of_others;	/* what this session added itself is left out */
 	bool			 has_changed;	/* \Seen was set somewhere */
 	bool			 is_encoded;	/* a part's transfer encoding is not known (RFC 3516) */
 	enum store_result	 failed;	/* of the last message that could not be served */
@@ -398,6 +399,8 @@ range_fetch(struct fetch *f, struct uid_range range, struct msg_info *msgs)
 		}
 		batch_see(f, msgs, n, is_seen_now);
 		for (size_t i = 0; i < n; i++) {
+			if (f->is_of_others && store_is_own(f->im->store, msgs[i].modseq))
+				continue;
 			if ((r = message_fetch(f, &msgs[i], is_seen_now[i])) != STORE_OK)
 				f->failed = r;
 			if (f->im->s->is_dead)
@@ -441,6 +444,30 @@ fetch_end(struct fetch *f)
 		imap_no(im, "[UNKNOWN-CTE] A part's transfer encoding is not known");
 	else
 		imap_no(im, "[UNAVAILABLE] Some messages could not be read");
+}
+
+/* Unasked there is nobody to be told of a message that cannot be served: it has no response. */
+void
+fetch_new(struct imap *im, struct fetch_args *args, uint32_t first_uid)
+{
+	struct fetch		*f = ARENA_NEW(imap_arena(im), struct fetch, 1);
+	struct uid_range	 range = {first_uid, im->view.uidnext - 1};
+	struct uid_set		 set = {&range, 1};
+
+	if (f == NULL || range.lo > range.hi)
+		return;
+	/* As every response unasked (RFC 7162 3.2.4). */
+	if (condstore_is_on(im)) {
+		uid_add(args);
+		if (!has_item(args, FETCH_MODSEQ))
+			args->items[args->nitems++] = (struct fetch_item){.kind = FETCH_MODSEQ};
+	}
+	*f = (struct fetch){.im = im, .args = args, .body = content_make(im->store), .text = buf_make(FETCH_TEXT_MAX_BYTES),
+	    .made = buf_make(FETCH_TEXT_MAX_BYTES), .is_of_others = true};
+	set_fetch(f, &set);
+	content_free(&f->body);
+	buf_free(&f->text);
+	buf_free(&f->made);
 }
 
 void

@@ -216,6 +216,18 @@ parse_fetch_list(struct slice *cur, struct arena *arena, struct fetch_args *out)
 	return parse_byte(cur, ')');
 }
 
+enum parse
+parse_fetch_atts(struct slice *cur, struct arena *arena, struct fetch_args *out)
+{
+	struct slice	s = *cur;
+
+	*out = (struct fetch_args){0};
+	if (parse_byte(&s, '(') != PARSE_OK || parse_fetch_list(&s, arena, out) != PARSE_OK)
+		return PARSE_BAD;
+	*cur = s;
+	return PARSE_OK;
+}
+
 /* FAST = (FLAGS INTERNALDATE RFC822.SIZE), ALL adds ENVELOPE, FULL adds BODY */
 static bool
 parse_macro(struct slice *cur, struct fetch_args *out)

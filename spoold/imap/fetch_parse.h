@@ -57,6 +57,8 @@ struct fetch_args {
 
 /* SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers], to the end. */
 enum parse	parse_fetch_args(struct slice *cur, struct arena *, struct fetch_args *out);
+/* "(" fetch-att *(SP fetch-att) ")": items alone, as NOTIFY has them (RFC 5465 8). */
+enum parse	parse_fetch_atts(struct slice *cur, struct arena *, struct fetch_args *out);
 /* section = "[" [section-spec] "]" */
 enum parse	parse_section(struct slice *cur, struct arena *, struct section *out);
 

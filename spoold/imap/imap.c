@@ -4,7 +4,7 @@
  *
  *	NEW --OK--> command <--> command          LOGOUT, BYE, end: CLOSE
  *	              |  ^
- *	            IDLE DONE                     quiet between commands or in IDLE: PARK
+ *	            IDLE DONE                     quiet between commands or in IDLE: PARK, having told what NOTIFY asks for
  *	              v  |
  *	             idling
  *
@@ -23,6 +23,7 @@
 #include "imap/read.h"
 #include "imap/state.h"
 #include "imap/untagged.h"
+#include "imap/watch.h"
 #include "log.h"
 #include "place.h"
 
@@ -117,6 +118,7 @@ imap_no_store(struct imap *im, enum store_result r, const char *missing_code)
 	case STORE_FULL:
 		imap_no(im, "[UNAVAILABLE] The server's disk is full");
 		return;
+	case STORE_PURGED:
 	case STORE_DAMAGED:
 		imap_no(im, "[UNAVAILABLE] Damaged, the operator was told");
 		return;
@@ -148,6 +150,7 @@ imap_unselect(struct imap *im)
 	im->is_selected = im->is_readonly = false;
 	im->view = (struct view){0};
 	im->nkeywords_told = 0;
+	im->untold_modseq = 0;
 	im->nsaved = 0;
 }
 
@@ -187,6 +190,7 @@ take_up(struct imap *im)
 		imap_bye(im, "unavailable", "[UNAVAILABLE] The mailbox cannot be reached, please connect again");
 		return false;
 	}
+	store_own_forget(im->store);
 	return true;
 }
 
@@ -202,6 +206,8 @@ imap_begin(struct imap *im)
 	if (s->why == SESSION_CHANGED && im->is_idling)
 		return idle_changed(im);
 	if (s->why == SESSION_TIMER && s->in.n == 0) {
+		if (!im->is_idling && im->is_behind)
+			return true;
 		if (!im->is_idling) {
 			imap_bye(im, "timeout", "Autologout, you were quiet for too long");
 			return false;
@@ -235,7 +241,7 @@ one_command(struct imap *im)
 {
 	enum read_result	r;
 
-	im->may_expunge = false;
+	im->may_expunge = im->is_expunging = false;
 	im->is_uid = false;
 	if ((r = read_command(im)) == READ_OK) {
 		im->s->commands++;
@@ -249,6 +255,7 @@ static bool
 is_quiet(struct imap *im)
 {
 	struct session	*s = im->s;
+	bool		 is_told;
 
 	if (s->in.n > 0)
 		return false;
@@ -258,8 +265,12 @@ is_quiet(struct imap *im)
 		imap_bye(im, "drain", "The server stops, please connect again");
 		return false;
 	}
-	/* One that idles has said that it will be quiet: no lingering. But what woke it may be DONE, not read yet. */
-	return session_should_park(s, im->is_idling ? 0 : SESSION_LINGER_MS) && !s->is_dead;
+	/*
+	 * One that idles has said that it will be quiet, one that was woken to be told something is: no lingering. But what woke
+	 * it may be DONE, not read yet.
+	 */
+	is_told = im->watching != 0 && s->why == SESSION_CHANGED && s->commands == 0;
+	return session_should_park(s, im->is_idling || is_told ? 0 : SESSION_LINGER_MS) && !s->is_dead;
 }
 
 static enum session_end
@@ -267,13 +278,13 @@ imap_park(struct imap *im)
 {
 	struct session	*s = im->s;
 
-	im->is_behind = im->is_idling && im->is_selected && store_is_behind(im->store);
+	im->is_behind = im->watching != 0 ? im->is_behind : im->is_idling && im->is_selected && store_is_behind(im->store);
 	if (!imap_state_pack(im, &s->state)) {
 		LOG("bug.session.state", log_slice("sid", s->who.sid));
 		imap_bye(im, "state", "The session cannot go on, please connect again");
 		return SESSION_CLOSE;
 	}
-	s->wants_changes = im->is_idling && im->is_selected;
+	s->wants_changes = im->watching != 0 ? watch_is_waiting(im) : im->is_idling && im->is_selected;
 	if (im->is_behind)
 		s->timer_ms = IMAP_BEHIND_MS;
 	else
@@ -286,18 +297,27 @@ imap_run(struct session *s)
 {
 	struct imap		im = {.s = s, .text = buf_make(TEXT_CAP_BYTES), .append = {.fd = -1}};
 	enum session_end	end = SESSION_CLOSE;
-	bool			is_going;
+	/* Nothing is told between the command that woke it and its answer. */
+	bool			is_going, is_due = s->why != SESSION_INPUT;
 
 	command_forget(&im);
 	is_going = imap_begin(&im);
 	while (is_going && !im.is_over && !s->is_dead) {
-		if (is_quiet(&im)) {
-			end = imap_park(&im);
+		if (im.watching != 0 && is_due && s->in.n == 0 && !watch_tell(&im))
 			break;
+		command_forget(&im);
+		if (is_quiet(&im)) {
+			if (is_due) {
+				end = imap_park(&im);
+				break;
+			}
+			is_due = true;	/* no command after all: it is not given back without a look */
+			continue;
 		}
 		if (im.is_over || s->is_dead || (s->in.n == 0 && session_fill(s, -1) <= 0))
 			break;
 		is_going = im.is_idling ? idle_line(&im) : one_command(&im);
+		is_due = true;
 		command_forget(&im);
 	}
 	(void)session_flush(s);

@@ -9,6 +9,7 @@
 
 #include "frame.h"
 #include "imap/append_parse.h"
+#include "imap/watch_parse.h"
 #include "session.h"
 
 #define IMAP_TAG_MAX_BYTES	SESSOPEN_TAG_MAX_BYTES
@@ -73,6 +74,16 @@ enum enabled {
 	ENABLED_ALL = ENABLED_CONDSTORE | ENABLED_QRESYNC | ENABLED_REV2 | ENABLED_UTF8,
 };
 
+/* What NOTIFY asked for (RFC 5465), in short: told from the groups by watch.c. */
+enum watching {
+	WATCHING = 1,		/* it was used: only what it asked for is told, of the selected mailbox too */
+	WATCHING_SELECTED = 2,	/* the selected mailbox's new and expunged messages */
+	WATCHING_FLAGS = 4,	/* and flags */
+	WATCHING_DELAYED = 8,	/* EXPUNGE only where a command allows it */
+	WATCHING_ATTS = 16,	/* a FETCH response for each new message */
+	WATCHING_OTHERS = 32,	/* something of other mailboxes */
+};
+
 struct imap {
 	struct session	*s;		/* borrowed */
 	struct store	*store;		/* ours while a worker has the session */
@@ -90,11 +101,17 @@ struct imap {
 	unsigned char	 saved[IMAP_SAVED_MAX_BYTES];
 	uint8_t		 nkeywords_told;	/* keywords named in the last untagged FLAGS */
 	uint32_t	 enabled;	/* enum enabled */
+	unsigned	 watching;	/* enum watching */
+	uint16_t	 nwatch;	/* bytes in watch; 0: NOTIFY was not used, or is NONE */
+	char		 watch[IMAP_WATCH_MAX_BYTES];	/* the event groups as written */
+	struct store_place place;	/* what happened before it was told */
+	uint64_t	 untold_modseq;	/* flags changed after it in the selected mailbox were not asked for, nor told; 0: there were none */
 
 	/* of the command in hand */
 	struct buf	 text;		/* the whole command, literals in place; slices point into it */
 	char		 tag[IMAP_TAG_MAX_BYTES + 1];
 	bool		 is_uid;	/* UID FETCH, UID STORE ... */
+	bool		 is_expunging;	/* it takes messages away: its own expunges are told whatever NOTIFY says */
 	bool		 may_expunge;	/* EXPUNGE may be told at its end (RFC 3501 7.4.1) */
 	struct slice	*keywords;	/* names by bit, in the command's arena; NULL: not asked for yet */
 	size_t		 nkeywords;

@@ -278,10 +278,12 @@ verb(const struct listing *l)
 	return l->is_xlist ? "XLIST" : "LIST";
 }
 
+/* * LIST (attributes) "/" "name" and what extends it */
 static void
-entry_tell(const struct listing *l, const struct list_entry *e, bool is_criteria_met)
+entry_tell(const struct listing *l, const struct list_entry *e, bool is_criteria_met, struct slice old_name)
 {
-	list_line_tell(l->im, &(struct list_line){.verb = verb(l), .name = e->name,
+	/* OLDNAME also in IMAP4rev1: who asked NOTIFY for names is told of a rename so (RFC 5465 5.4). */
+	list_line_tell(l->im, &(struct list_line){.verb = verb(l), .name = e->name, .oldname = old_name.n > 0 ? old_name : (struct slice){NULL, 0},
 	    .attributes = entry_attributes(l, e), .use = e->info != NULL ? e->info->use : USE_NONE,
 	    .has_childinfo = (l->args->select & LIST_RECURSIVEMATCH) != 0 && e->has_chosen});
 	if ((l->args->give & LIST_STATUS) != 0 && e->info != NULL && is_criteria_met)
@@ -300,7 +302,7 @@ entries_tell(struct listing *l)
 		bool			 is_met = is_chosen(l, e);
 
 		if (e->is_matched && (is_met || (is_recursive && e->has_hidden)))
-			entry_tell(l, e, is_met);
+			entry_tell(l, e, is_met, SLICE(""));
 	}
 }
 
@@ -352,6 +354,46 @@ xlist_run(struct imap *im, struct slice args)
 		imap_bad(im, "XLIST reference pattern: not understood");
 	else
 		listing_run(&l);
+}
+
+/* ---- one name, for NOTIFY ---- */
+
+enum store_result
+listing_make(struct imap *im, struct listing **out)
+{
+	static const struct list_args	args = {.is_extended = true, .give = LIST_SUBSCRIBED | LIST_CHILDREN};
+	struct listing			*l = ARENA_NEW(imap_arena(im), struct listing, 1);
+
+	if (l == NULL)
+		return STORE_LIMIT;
+	*l = (struct listing){.im = im, .args = &args};
+	*out = l;
+	return entries_build(l, true, true);
+}
+
+static const struct list_entry *
+entry_find(const struct listing *l, struct slice name)
+{
+	struct list_entry	key = {.name = name};
+
+	return l->n == 0 ? NULL : bsearch(&key, l->entries, l->n, sizeof(*l->entries), entry_compare);
+}
+
+bool
+listing_is_subscribed(const struct listing *l, struct slice name)
+{
+	const struct list_entry	*e = entry_find(l, name);
+
+	return e != NULL && e->is_subscribed;
+}
+
+void
+listing_tell(const struct listing *l, struct slice name, struct slice old_name)
+{
+	const struct list_entry	*e = entry_find(l, name);
+	struct list_entry	 none = {.name = name};
+
+	entry_tell(l, e != NULL ? e : &none, false, old_name);
 }
 
 /* ---- LSUB ---- */

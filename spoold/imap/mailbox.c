@@ -223,8 +223,10 @@ subscription_set(struct imap *im, struct slice args, bool on)
 	}
 	if ((r = store_subscribe(im->store, inside_slice(&name), on)) != STORE_OK)
 		imap_no_store(im, r, "NONEXISTENT");
-	else
+	else {
+		imap_changed(im);
 		imap_ok(im, "%s completed", on ? "SUBSCRIBE" : "UNSUBSCRIBE");
+	}
 }
 
 /* A name that no mailbox has may be subscribed to (RFC 3501 6.3.6). */

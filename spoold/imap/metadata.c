@@ -1,7 +1,7 @@
 /*
  * METADATA (RFC 5464): entries of mailboxes and of the server. Called from the table of commands. What a user sets on
- * "" is the user's own, so of the server only /private entries can be set. Changes by others are not told unasked,
- * which RFC 5464 4.1 leaves open.
+ * "" is the user's own, so of the server only /private entries can be set. Changes by others are told to who asks
+ * with NOTIFY (watch_tell.c).
  */
 #include "imap/metadata.h"
 
@@ -147,6 +147,8 @@ setmetadata_run(struct imap *im, struct slice args)
 		imap_no(im, "[METADATA TOOMANY] There are as many entries as may be");
 	else if (r != STORE_OK)
 		imap_no_store(im, r, "NONEXISTENT");
-	else
+	else {
+		imap_changed(im);
 		imap_ok(im, "SETMETADATA completed");
+	}
 }

@@ -1,17 +1,34 @@
 /*
  * Packs and unpacks what an IMAP session remembers while it is parked. Called by imap.c alone; holds
- * numbers, never names or mail. See "A session is a few numbers" in the design.
+ * numbers, never mail, and names only where NOTIFY gave them. See "A session is a few numbers" in the design.
  */
 #include "imap/state.h"
 
+#include <assert.h>
+
 #include "imap/parse.h"
 #include "imap/saved.h"
+#include "imap/watch.h"
 #include "pack.h"
 
-#define STATE_VERSION	4	/* of the bytes below; another version ends the session */
+#define STATE_VERSION	5	/* of the bytes below; another version ends the session */
+
+/* All of it at its largest; the numbers are about 100 bytes. */
+static_assert(IMAP_SAVED_MAX_BYTES + IMAP_WATCH_MAX_BYTES + IMAP_TAG_MAX_BYTES + 128 <= SESSION_STATE_MAX_BYTES, "a session's state fits");
 
 enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_CLAIMS_RECENT = 8, STATE_BEHIND = 16,
-	STATE_ALL = 31 };
+	STATE_WATCHING = 32, STATE_ALL = 63 };
+
+static void
+watch_pack(const struct imap *im, struct buf *out)
+{
+	pack_str(out, (struct slice){im->watch, im->nwatch});
+	pack_u32(out, im->place.segment);
+	pack_u32(out, im->place.salt);
+	pack_u64(out, im->place.offset);
+	pack_u64(out, im->place.modseq);
+	pack_u64(out, im->untold_modseq);
+}
 
 bool
 imap_state_pack(const struct imap *im, struct buf *out)
@@ -22,7 +39,7 @@ imap_state_pack(const struct imap *im, struct buf *out)
 	pack_u8(out, STATE_VERSION);
 	pack_u8(out, (uint8_t)((im->is_selected ? STATE_SELECTED : 0) | (im->is_readonly ? STATE_READONLY : 0) |
 	    (im->is_idling ? STATE_IDLING : 0) | (im->is_behind ? STATE_BEHIND : 0) |
-	    (im->is_selected && v->claims_recent ? STATE_CLAIMS_RECENT : 0)));
+	    (im->watching != 0 ? STATE_WATCHING : 0) | (im->is_selected && v->claims_recent ? STATE_CLAIMS_RECENT : 0)));
 	pack_u8(out, im->nbad);
 	pack_u8(out, im->nbare);
 	pack_u8(out, im->nkeywords_told);
@@ -38,6 +55,8 @@ imap_state_pack(const struct imap *im, struct buf *out)
 	}
 	if (im->is_idling)
 		pack_str(out, slice_of(im->idle_tag));
+	if (im->watching != 0)
+		watch_pack(im, out);
 	return pack_ok(out) && out->n <= SESSION_STATE_MAX_BYTES;
 }
 
@@ -51,6 +70,26 @@ tag_unpack(struct unpack *u, char *out)
 	memcpy(out, s.p, s.n);
 	out[s.n] = '\0';
 	return parse_tag(&s, &tag) == PARSE_OK && s.n == 0;
+}
+
+/* The groups are what the parser takes, and what is to be told follows from them. */
+static bool
+watch_unpack(struct unpack *u, struct imap *im)
+{
+	struct slice	s = unpack_str(u);
+
+	if (s.n > sizeof(im->watch))
+		return false;
+	if (s.n > 0)
+		memcpy(im->watch, s.p, s.n);
+	im->nwatch = (uint16_t)s.n;
+	im->place.segment = unpack_u32(u);
+	im->place.salt = unpack_u32(u);
+	im->place.offset = unpack_u64(u);
+	im->place.modseq = unpack_u64(u);
+	im->untold_modseq = unpack_u64(u);
+	return im->place.offset <= INT64_MAX && im->place.modseq <= IMAP_MODSEQ_MAX && im->untold_modseq <= IMAP_MODSEQ_MAX &&
+	    watch_understand(im);
 }
 
 static bool
@@ -102,6 +141,8 @@ imap_state_unpack(struct slice in, struct imap *im)
 			return false;
 	}
 	if (got.is_idling && !tag_unpack(&u, got.idle_tag))
+		return false;
+	if ((bits & STATE_WATCHING) != 0 && !watch_unpack(&u, &got))
 		return false;
 	if (!unpack_end(&u))
 		return false;

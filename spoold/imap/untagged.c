@@ -7,6 +7,7 @@
 #include "imap/condstore.h"
 #include "imap/qresync.h"
 #include "imap/told.h"
+#include "imap/watch.h"
 
 #define PIECE_MAX_BYTES		(16 * 1024 * 1024)	/* of changes at once: what one record expunged, 2,000,000 messages */
 #define FLAGS_LINE_MAX_BYTES	(STORE_KEYWORDS_MAX * (STORE_KEYWORD_MAX_BYTES + 1) + 256)
@@ -104,7 +105,8 @@ untagged_fetch_flags(struct imap *im, const struct msg_info *m)
 
 	untagged_keywords_tell(im, m);
 	fits = buf_addf(&b, "* %u FETCH (", m->seq) == 0;
-	if (fits && (im->is_uid || condstore_is_on(im) || imap_is_rev2(im)))	/* unasked it must be there (RFC 9051 7.5.2) */
+	/* Unasked it must be there (RFC 9051 7.5.2). */
+	if (fits && (im->is_uid || condstore_is_on(im) || imap_is_rev2(im) || im->watching != 0))
 		fits = buf_addf(&b, "UID %u ", m->uid) == 0;
 	fits = fits && untagged_flags_add(im, &b, m) == 0;
 	if (fits && condstore_is_on(im))
@@ -125,11 +127,14 @@ untagged_fetch_modseq(struct imap *im, const struct msg_info *m)
 	buf_free(&b);
 }
 
-/* A change, unless a command's own answers told it. */
+/* A change, unless a command's own answers told it, or NOTIFY left flags out: then HIGHESTMODSEQ stays before it. */
 static void
 change_tell(struct imap *im, const struct msg_info *m)
 {
-	if (!told_has(im, m))
+	if (!told_has(im, m) && !watch_tells_flags(im)) {
+		if (im->untold_modseq == 0 || m->modseq <= im->untold_modseq)
+			im->untold_modseq = m->modseq - 1;
+	} else if (!told_has(im, m))
 		untagged_fetch_flags(im, m);
 	else if (condstore_is_on(im) && !told_has_modseq(im, m))
 		untagged_fetch_modseq(im, m);
@@ -156,10 +161,11 @@ bool
 untagged_sync(struct imap *im, bool may_expunge)
 {
 	struct arena		piece = arena_make(PIECE_MAX_BYTES);
+	uint32_t		uidnext = im->view.uidnext;
 	struct view_delta	d;
 	enum store_result	r;
 
-	if (!im->is_selected || !view_is_stale(im->store, &im->view))
+	if (!im->is_selected || !watch_tells_selected(im) || !view_is_stale(im->store, &im->view))
 		return true;
 	do {
 		arena_reset(&piece);
@@ -171,5 +177,7 @@ untagged_sync(struct imap *im, bool may_expunge)
 			delta_tell(im, &d);
 	} while (r == STORE_OK && d.has_more && !im->s->is_dead);
 	arena_free(&piece);
+	if (!im->is_over && im->view.uidnext > uidnext)
+		watch_new(im, uidnext);
 	return !im->is_over;
 }

@@ -291,6 +291,7 @@ change_end(struct store *s, struct record *records, size_t n, const struct body_
 		return change_drop(s, r);
 	}
 	s->is_in_log = true;
+	own_add(s, records[0].modseq, records[n - 1].modseq);
 	spool_unlock(s->spool);
 	applied = catch_up(s);
 	if (applied == STORE_OK)

@@ -112,6 +112,11 @@ extra_unpack_rename(struct slice extra, struct extra_rename *out)
 		unpack_bytes(&u, id, sizeof(id));
 		unpack_str(&u);
 	}
+	out->from = out->to = SLICE("");
+	if (!u.bad && !unpack_end(&u)) {
+		out->from = unpack_str(&u);
+		out->to = unpack_str(&u);
+	}
 	return unpack_end(&u);
 }
 

@@ -33,6 +33,7 @@ struct extra_create {
 struct extra_rename {
 	uint32_t	n;		/* pairs follow: id, name */
 	struct unpack	in;
+	struct slice	from, to;	/* as the client said them, after the pairs; empty in records of before they were written */
 };
 
 struct extra_flags {
@@ -80,7 +81,7 @@ struct extra_metadata {
 /* Each adds to the buffer; pack_ok tells whether all fitted. Unpacking gives false unless exactly right. */
 void	extra_pack_create(struct buf *, const struct extra_create *);
 bool	extra_unpack_create(struct slice, struct extra_create *out);
-/* Rename: a count, then as many pairs. */
+/* Rename: a count, then as many pairs, then the names of the command as two strings. */
 void	extra_pack_pair(struct buf *, const unsigned char *id, struct slice name);
 bool	extra_unpack_rename(struct slice, struct extra_rename *out);
 bool	extra_pair(struct extra_rename *, unsigned char *id_out, struct slice *name_out);

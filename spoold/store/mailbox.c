@@ -8,9 +8,8 @@
 #include "store/rank.h"
 #include "store/store_impl.h"
 
-/* NULL past the arena's cap: the caller answers STORE_LIMIT. */
-static bool
-fill_info(struct store *s, const struct mbox *m, struct arena *a, struct mbox_info *out)
+bool
+mbox_info_fill(struct store *s, const struct mbox *m, struct arena *a, struct mbox_info *out)
 {
 	struct slice name = {m->name.s, m->name.n}, ignored;
 	struct ix_key k = key_name('s', name);
@@ -38,7 +37,7 @@ info_of(struct store *s, bool is_found, const struct mbox *m, struct arena *a, s
 
 	if (!is_found || m->v.is_deleted)
 		r = STORE_NOMBOX;
-	else if (!fill_info(s, m, a, out))
+	else if (!mbox_info_fill(s, m, a, out))
 		r = STORE_LIMIT;
 	ended = index_end(&s->ix);
 	return ended == STORE_OK ? r : ended;
@@ -106,7 +105,7 @@ store_mbox_list(struct store *s, struct arena *a, struct mbox_info **out, size_t
 	iter_begin(&it, &s->ix, &from, 1);
 	while (r == STORE_OK && n < s->ix.meta.nmailboxes && iter_next(&it, &k, &v) && v.n == sizeof(id)) {
 		memcpy(id, v.p, sizeof(id));
-		if (mbox_load(&s->ix, id, &m) && !fill_info(s, &m, a, &(*out)[n++]))
+		if (mbox_load(&s->ix, id, &m) && !mbox_info_fill(s, &m, a, &(*out)[n++]))
 			r = STORE_LIMIT;
 	}
 	iter_end(&it);

@@ -198,7 +198,7 @@ mbox_rename_tree(struct store *s, struct slice from, struct slice to, uint32_t *
 
 	if ((r = change_begin(s)) != STORE_OK)
 		return r;
-	pairs = buf_make(RECORD_EXTRA_MAX_BYTES - sizeof(n));
+	pairs = buf_make(RECORD_EXTRA_MAX_BYTES - 3 * sizeof(n) - 2 * MBOXNAME_MAX_BYTES);
 	extra = buf_make(RECORD_EXTRA_MAX_BYTES);
 	r = rename_tree(s, from, to, &n, &pairs);
 	if (r == STORE_OK && n == 0)
@@ -208,6 +208,8 @@ mbox_rename_tree(struct store *s, struct slice from, struct slice to, uint32_t *
 	*n_io = n;
 	pack_u32(&extra, n);
 	pack_bytes(&extra, pairs.p, pairs.n);
+	pack_str(&extra, from);
+	pack_str(&extra, to);
 	rec.extra = buf_slice(&extra);
 	r = r == STORE_OK ? change_end(s, &rec, 1, NULL, wait) : change_drop(s, r);
 	buf_free(&pairs);

@@ -33,6 +33,7 @@ enum store_result {
 	STORE_EXISTS,	/* the name is taken */
 	STORE_LIMIT,	/* a named limit would be passed, or what is asked for does not fit the arena */
 	STORE_FULL,	/* below the partition's reserve, or ENOSPC: nothing changed */
+	STORE_PURGED,	/* the log does not tell that any more */
 	STORE_DAMAGED,	/* a record's checksum fails: what it holds is not served */
 	STORE_TEMP,	/* anything else; logged where it happened */
 };
@@ -182,6 +183,51 @@ struct meta_entry { struct slice name, value; };
 /* All entries by name, in the arena. */
 enum store_result store_metadata_list(struct store *, const unsigned char *mailbox, struct arena *, struct meta_entry **out,
 		    size_t *n_out);
+
+/* ---- events: what happened since a session last looked, as the log tells it (RFC 5465) ---- */
+
+/* A place in a user's log, as of a look at it. */
+struct store_place {
+	uint32_t	segment, salt;
+	uint64_t	offset;
+	uint64_t	modseq;		/* every later record has this or a higher one */
+};
+
+#define STORE_EVENTS_MAX	1000	/* events of one look; changes of messages are no events, and of any number */
+
+enum store_event_kind { EVENT_CREATED, EVENT_RENAMED, EVENT_DELETED, EVENT_SUBSCRIPTION, EVENT_METADATA };
+struct store_event {
+	enum store_event_kind kind;
+	struct slice	name;		/* inside form, after the event; of EVENT_METADATA the mailbox's of now, empty: the user's as a whole */
+	struct slice	old_name;	/* EVENT_RENAMED; empty: not known */
+	struct slice	*entries;	/* EVENT_METADATA: names of what was set and removed */
+	size_t		nentries;
+};
+
+/* What became of a mailbox's messages. TOUCHED_SEEN: flags, \Seen may be among them; TOUCHED_NAMED: it is new or has another name. */
+enum { TOUCHED_NEW = 1, TOUCHED_EXPUNGED = 2, TOUCHED_FLAGS = 4, TOUCHED_SEEN = 8, TOUCHED_NAMED = 16 };
+struct store_touched {
+	unsigned	how;
+	struct mbox_info info;		/* as of the look: what came later is told later */
+};
+
+struct store_events {
+	struct store_event *v;		/* in the order of the log */
+	size_t		n;
+	struct store_touched *touched;	/* each mailbox once; those deleted since are not there */
+	size_t		ntouched;
+};
+
+enum store_result store_place_now(struct store *, struct store_place *out);
+/*
+ * What others did since the place, which is moved on; all in the arena. Linear in the records since. STORE_LIMIT: more
+ * events than STORE_EVENTS_MAX, or than fit the arena. STORE_PURGED: the log does not tell any more. The place is moved on then too.
+ */
+enum store_result store_events_since(struct store *, struct store_place *, struct arena *, struct store_events *out);
+/* Did this session make the change of that modseq, since store_own_forget? */
+bool		  store_is_own(const struct store *, uint64_t modseq);
+/* From now on a session's own changes are counted anew: when it is taken up, and when it was told of the others'. */
+void		  store_own_forget(struct store *);
 
 /* ---- a session's view of a mailbox: a few numbers ---- */
 

@@ -20,6 +20,9 @@ struct untold {
 	size_t		 n, size;
 };
 
+/* Changes that lie close together in the log are one range; of more than these a session is told as of others'. */
+#define OWN_MAX	64
+
 struct store {
 	struct index	 ix;
 	struct spool	*spool;		/* held */
@@ -28,6 +31,8 @@ struct store {
 	struct untold	 untold;
 	struct body_file body_file;	/* the segment read from last; closed when nobody holds the store, so that compaction frees it */
 	bool		 is_in_log;	/* the last change was appended, whatever change_end said */
+	struct { uint64_t lo, hi; } own[OWN_MAX];	/* modseqs of this session's records, ascending (events.c) */
+	size_t		 nown;
 	bool		 is_behind;	/* the last read that wanted to be current was not */
 	int64_t		 busy_until_ms;	/* till then whoever is in a long change is not waited for */
 };
@@ -87,6 +92,12 @@ enum store_result view_current_begin(struct store *, const struct view *);
 enum store_result view_begin(struct store *, const struct view *, struct mbox *, const struct untold **gone_out);
 /* view.c: a message as the view shows it, but for seq and is_expunged. False: the index fails (rc). */
 bool		msg_fill(struct store *, const struct view *, uint32_t uid, const struct ix_msg *, struct msg_info *out);
+
+/* events.c: records lo..hi were appended by this session. */
+void		 own_add(struct store *, uint64_t lo, uint64_t hi);
+
+/* mailbox.c: what is told of a mailbox, inside a transaction. False: the arena is full. */
+bool		 mbox_info_fill(struct store *, const struct mbox *, struct arena *, struct mbox_info *out);
 
 /* A live mailbox. STORE_OK, STORE_NOMBOX or STORE_TEMP. Inside a transaction. */
 enum store_result find_mbox(struct store *, const unsigned char *id, struct mbox *out);

@@ -18,6 +18,7 @@
 #include "imap/store_cmd.h"
 #include "imap/thread.h"
 #include "imap/url.h"
+#include "imap/watch_parse.h"
 #include "mime/mime.h"
 
 int	LLVMFuzzerTestOneInput(const uint8_t *, size_t);
@@ -35,6 +36,7 @@ static union {
 	struct envelope		envelope;
 	struct thread_args	thread;
 	struct multisearch_args	multisearch;
+	struct watch_args	watch;
 } args;
 
 /* Elements one after the other: each takes something, none runs past the end. */
@@ -98,7 +100,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n == 0)
 		return 0;
 	cur = before = (struct slice){(const char *)p + 1, n - 1};
-	switch (p[0] % 17) {
+	switch (p[0] % 18) {
 	case 0:
 		r = parse_fetch_args(&cur, &arena, &args.fetch);
 		break;
@@ -149,6 +151,9 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		break;
 	case 16:
 		texts_check(cur, &arena);
+		break;
+	case 17:
+		r = parse_watch_args(&cur, &arena, &args.watch);
 		break;
 	}
 	if (cur.p < before.p || cur.p + cur.n != before.p + before.n || (r != PARSE_OK && cur.p != before.p))

@@ -91,6 +91,7 @@ struct imap {
 	char		 tag[IMAP_TAG_MAX_BYTES + 1];
 	bool		 is_uid;	/* UID FETCH, UID STORE ... */
 	bool		 may_expunge;	/* EXPUNGE may be told at its end (RFC 3501 7.4.1) */
+	uint64_t	 modseq_before;	/* of the view, before the command's own sync told what changed */
 	struct slice	*keywords;	/* names by bit, in the command's arena; NULL: not asked for yet */
 	size_t		 nkeywords;
 	struct told	*told;		/* in the command's arena, by UID */

@@ -158,6 +158,13 @@ soak: deps
 	@$(MAKE) --no-print-directory -s -j2 all
 	@python3 tests/run.py soak
 
+# Clients on the same mailboxes at once, half of the time with workers killed (make check runs a short sample).
+CONCURRENCY_SECONDS = 600
+CONCURRENCY_CLIENTS = 10
+concurrency: deps
+	@$(MAKE) --no-print-directory -s -j2 all
+	@TS_SECONDS=$(CONCURRENCY_SECONDS) TS_CLIENTS=$(CONCURRENCY_CLIENTS) python3 tests/run.py concurrency
+
 # Every state that a loss of power could leave of a scripted run (make check takes a sample); and whether
 # planted bugs are found.
 crash: deps
@@ -198,6 +205,6 @@ install: all
 clean:
 	rm -rf $(B)
 
-.PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak crash crash-bugs bench bench-big lint man install clean
+.PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak concurrency crash crash-bugs bench bench-big lint man install clean
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

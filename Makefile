@@ -15,7 +15,7 @@ PKGS	= libevent_core lmdb libsasl2 libseccomp openssl libisal libutf8proc
 DEPS_BUILD = build-essential pkg-config libevent-dev liblmdb-dev libsasl2-dev libsasl2-modules sasl2-bin \
 	libseccomp-dev libssl-dev libisal-dev libutf8proc-dev zlib1g-dev runit openssl
 DEPS_CHECK = libcmocka-dev python3 mandoc clang postfix swaks isync mutt fetchmail getmail6 curl ca-certificates procps \
-	e2fsprogs mount fuse3 libfuse3-dev
+	neomutt offlineimap3 imapfilter libmail-imapclient-perl libio-socket-ssl-perl e2fsprogs mount fuse3 libfuse3-dev
 DEPS_BENCH_TOOLS = e2fsprogs xfsprogs mount strace python3-matplotlib
 
 WARN	= -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \

@@ -73,7 +73,7 @@ class Actor:
         self.rnd = random.Random(seed)
         self.mode = MODES[number % len(MODES)]
         self.name = f"client {number} ({self.mode}{', TLS' if number % 2 else ''})"
-        self.box = None
+        self.box = self.target = None	# the mailbox selected; that, or the one that a SELECT is to select
         self.cache = {}		# mailbox: (UIDVALIDITY, modseq, {uid: flags})
         self.trace = collections.deque(maxlen=6)
         self.c = None
@@ -118,6 +118,10 @@ class Actor:
             else:
                 self.cache.pop(self.box, None)
 
+    def may_be_lost(self, e):
+        """Who has a mailbox selected, or is about to, that another deletes is told BYE."""
+        return self.world.is_killing or (self.target in TEMPORARY and "BYE" in str(e))
+
     def lost(self):
         if self.c.cached is None:	# else the cache from before is what is known
             self.remember()
@@ -128,7 +132,7 @@ class Actor:
         if self.box and self.c.msgs is not None:
             self.learn()
             self.remember()
-        self.box = None
+        self.box, self.target = None, box
         known = self.cache.get(box)
         c = self.c
         self.trace.append(f"SELECT {box} {known and known[:2]}")
@@ -167,8 +171,7 @@ class Actor:
                 if self.c.msgs is None:
                     self.box = None
             except (OSError, ConnectionError, ssl.SSLError) as e:
-                # Who has a mailbox selected that another deletes is told BYE.
-                if not self.world.is_killing and not (self.box in TEMPORARY and "BYE" in str(e)):
+                if not self.may_be_lost(e):
                     self.world.disagree(self.name, e, self.trace)
                 self.world.count["connections lost"] += 1
                 self.lost()
@@ -194,7 +197,7 @@ class Actor:
                 now = [(m["uid"], m["flags"]) for m in self.c.msgs]
                 return where, mine, now
             except (OSError, ConnectionError) as e:
-                if not self.world.is_killing and not (self.box in TEMPORARY and "BYE" in str(e)):
+                if not self.may_be_lost(e):
                     raise
                 self.lost()
         raise AssertionError(f"{self.name} cannot select anything")
@@ -426,8 +429,8 @@ class Actor:
         command = self.rnd.choice([f"CREATE {a}", f"CREATE {b}", f"RENAME {a} {b}", f"DELETE {a}"])
         before = len(self.c.answers)
         self.cmd(command, None)
-        # Who deletes what it has selected has nothing selected; only others are told BYE.
-        if command == f"DELETE {self.box}" and self.c.answers[before:] == ["OK"]:
+        # Who deletes what it has selected has nothing selected; only others are told BYE. It may have another name by now.
+        if command.startswith("DELETE") and self.box in TEMPORARY and self.c.answers[before:] == ["OK"]:
             self.box = self.c.msgs = None
 
     def count_of(self, box):

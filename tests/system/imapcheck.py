@@ -238,14 +238,15 @@ class Client:
             return
         alive, self.cached = self.cached, None
         told = {m["uid"]: (i, m["flags"]) for i, m in enumerate(self.msgs) if m["uid"] is not None}
-        alive.update({u: flags for u, (_, flags) in told.items()})
-        n = len(self.msgs)
+        # Of others than it asked for it may be told, too: what changed since the answer began.
+        alive.update({u: flags for u, (_, flags) in told.items() if self.is_all_asked or u in alive})
+        n, rest = len(self.msgs), self.msgs[len(alive):]
         assert len(alive) <= n, f"{n} messages, but {len(alive)} of the cache are not gone"
         assert len(alive) == n or not self.is_all_asked, f"{n} messages, and of {len(alive)} the client knows"
         self.msgs = [{"uid": u, "flags": alive[u]} for u in sorted(alive)]
+        self.msgs += rest
         for u, (i, _) in told.items():
-            assert i < len(self.msgs) and self.msgs[i]["uid"] == u, f"UID {u} was message {i + 1}"
-        self.msgs += [{"uid": None, "flags": None} for _ in range(n - len(alive))]
+            assert self.msgs[i]["uid"] == u, f"UID {u} was message {i + 1}"
 
     def on_fetch(self, n, out):
         assert self.msgs is not None and 1 <= n <= len(self.msgs), f"FETCH of {n}, there are {self.msgs and len(self.msgs)}"

@@ -7,6 +7,7 @@
   run.py all             the three of them
   run.py fuzz [--seconds N]   coverage-guided, from $TS_BUILD/fuzz
   run.py soak            2,000 kills at random moments under load
+  run.py concurrency     clients on the same mailboxes at once, for TS_SECONDS
   run.py crash           a sample of the crash states
 
 Every test prints TAP lines ("ok 1 - name", "not ok 2 - name", "ok 3 - name # SKIP why"). A program that
@@ -187,6 +188,10 @@ def main(argv):
     elif what[0] == "soak":
         out, status, s = run(["python3", "tests/system/soak_kill.py"], 3600)
         count.add("tests/system/soak_kill.py", out, status, s)
+    elif what[0] == "concurrency":
+        name = "tests/system/test_concurrency.py"
+        out, status, s = run(["python3", name], 600 + 2 * float(os.environ.get("TS_SECONDS", "12")))
+        count.add(name, out, status, s)
     elif what[0] == "crash":
         crash(count, *what[1:])
     elif what[0] == "all":

@@ -91,7 +91,6 @@ message_begin(struct imap *im, const struct append_element *e)
 			return "NO [LIMIT] Too many keywords";
 	}
 	a->frame = (struct frame_dot){0};
-	a->header = HEADER_AT_LINE;
 	return NULL;
 }
 
@@ -106,9 +105,10 @@ message_end(struct imap *im)
 	m->body.bytes = a->bytes - m->body.offset;
 	if (a->is_failed)
 		return "NO [UNAVAILABLE] Temporary failure";
-	/* RFC 6855 4: MUST. IMAP4rev2 takes such a message as it is (RFC 9051 6.3.12). */
-	if (a->has_8bit_header && !imap_has_utf8(im))
-		return "NO A header that is not ASCII is taken after ENABLE UTF8=ACCEPT";
+	/*
+	 * A header that is not ASCII is taken whatever is enabled, though RFC 6855 4 would have it refused: mail with such headers
+	 * comes from outside, and who moves or copies it here between servers would lose it.
+	 */
 	return m->body.bytes == 0 ? "NO [CANNOT] A message is empty" : NULL;
 }
 

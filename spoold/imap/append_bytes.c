@@ -69,26 +69,12 @@ file_write(struct imap *im, struct slice s)
 	}
 }
 
-/* Looks at a message's header as its bytes come; past the empty line at nothing. Line ends are CRLF here. */
-static void
-header_look(struct append *a, struct slice s)
-{
-	for (size_t i = 0; i < s.n && a->header != HEADER_OVER; i++) {
-		if (a->header == HEADER_AT_LINE)
-			a->header = s.p[i] == '\r' ? HEADER_OVER : HEADER_IN_LINE;
-		else if (s.p[i] == '\n')
-			a->header = HEADER_AT_LINE;
-		a->has_8bit_header = a->has_8bit_header || (unsigned char)s.p[i] > 0x7f;
-	}
-}
-
 /* Converted bytes: to memory while they fit, else to the file. */
 static void
 bytes_keep(struct imap *im, struct slice s)
 {
 	struct append	*a = &im->append;
 
-	header_look(a, s);
 	a->bytes += s.n;
 	if (a->is_failed || (a->fd == -1 && buf_add_slice(&a->mem, s) == 0))
 		return;

@@ -258,6 +258,7 @@ imap_command_run(struct imap *im)
 		return;
 	}
 	im->may_expunge = im->is_uid || (command->how & CMD_NO_EXPUNGE) == 0;
+	im->modseq_before = im->view.modseq;
 	if ((command->how & CMD_SYNC) != 0 && !untagged_sync(im, false))
 		return;
 	im->is_expunging = (command->how & CMD_EXPUNGES) != 0;

@@ -96,8 +96,10 @@ imap_refuse(struct imap *im, const char *refusal)
 		return;
 	}
 	im->nbad = 0;
-	if (untagged_sync(im, im->may_expunge))
-		session_putf(im->s, "%s %s\r\n", im->tag, refusal);	/* with a URL longer than REPLY_MAX_BYTES */
+	if (!untagged_sync(im, im->may_expunge))
+		return;
+	condstore_tell(im);
+	session_putf(im->s, "%s %s\r\n", im->tag, refusal);	/* with a URL longer than REPLY_MAX_BYTES */
 }
 
 void

@@ -43,8 +43,6 @@ struct append {
 	uint64_t	 bytes;		/* as they will be kept: CRLF line ends */
 	struct frame_dot frame;		/* of the message in the making */
 	bool		 is_binary;	/* it comes in a literal8 (RFC 3516), not one of UTF8 */
-	enum { HEADER_AT_LINE, HEADER_IN_LINE, HEADER_OVER } header;	/* how far it came */
-	bool		 has_8bit_header;	/* a byte past ASCII in its header (RFC 6855 4) */
 	bool		 is_failed;	/* the file could not be written: answer TEMP */
 	size_t		 parsed;	/* so much of the command's text was understood and done */
 	enum append_place place;	/* what may stand next */
@@ -113,6 +111,7 @@ struct imap {
 	bool		 is_uid;	/* UID FETCH, UID STORE ... */
 	bool		 is_expunging;	/* it takes messages away: its own expunges are told whatever NOTIFY says */
 	bool		 may_expunge;	/* EXPUNGE may be told at its end (RFC 3501 7.4.1) */
+	uint64_t	 modseq_before;	/* of the view, before the command's own sync told what changed */
 	struct slice	*keywords;	/* names by bit, in the command's arena; NULL: not asked for yet */
 	size_t		 nkeywords;
 	struct told	*told;		/* in the command's arena, by UID */

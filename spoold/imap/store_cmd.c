@@ -92,8 +92,11 @@ flags_note(struct imap *im, const struct msg_info *m, void *arg)
 	struct msg_info	known = *m;
 
 	(void)arg;
-	/* What another session changed since this command began was not told. */
-	if (m->modseq > im->view.modseq)
+	/*
+	 * Of what another session changed since the command before it is not known whether the client makes its own
+	 * change of the flags it had or of those it is told now (RFC 3501 6.4.6: no race): it is told the result.
+	 */
+	if (m->modseq > im->modseq_before)
 		return;
 	known.modseq = 0;
 	told_add(im, &known);

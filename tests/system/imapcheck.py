@@ -1,307 +1,66 @@
 """A strict IMAP client for tests: every octet that a server sends is held against the grammar of RFC 3501 section 9
 (and of the extensions in use), and against what a client may conclude of its mailbox (RFC 3501 5.2, 7.3, 7.4).
-Used by test_clients.py; raises AssertionError where a server is wrong. It knows no server by name.
+Raises AssertionError where a server is wrong. It knows no server by name. TS_TRACE=DIR: each connection's lines are
+written to a file there.
 """
+import itertools
+import os
 import re
 import socket
 import ssl
+import time
 
-ATOM = rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+"
-DATE_TIME = rb"[ \d]\d-(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)-\d{4} \d\d:\d\d:\d\d [+-]\d{4}"
-MODSEQ = rb"[1-9]\d{0,18}"	# RFC 7162 7: 63 bits, never 0
-SYSTEM = {b"\\Answered", b"\\Flagged", b"\\Deleted", b"\\Seen", b"\\Draft"}
+from imaptext import ATOM, MODSEQ, SYSTEM, Text, code_check, uid_set
+
 LIST_FLAGS = {b"\\Noselect", b"\\NonExistent", b"\\HasChildren", b"\\HasNoChildren", b"\\Noinferiors", b"\\Marked",
               b"\\Unmarked", b"\\Subscribed", b"\\Remote", b"\\Drafts", b"\\Sent", b"\\Trash", b"\\Junk", b"\\Archive"}
+# While these run by sequence number, or none runs, numbers must not shift (RFC 3501 7.4.1, RFC 5256 3).
+STILL = ("FETCH", "STORE", "SEARCH", "SORT", "THREAD", "")
 
 
-class Text:
-    """A cursor over one response, literals included."""
-
-    def __init__(self, raw):
-        self.raw, self.at = raw, 0
-
-    def fail(self, what):
-        raise AssertionError(f"{what} expected at {self.at} of {self.raw[max(0, self.at - 60):self.at + 60]!r}")
-
-    def re(self, pattern, what):
-        m = re.compile(pattern, re.S).match(self.raw, self.at)
-        if not m:
-            self.fail(what)
-        self.at = m.end()
-        return m.group(0)
-
-    def eat(self, want):
-        if not self.raw.startswith(want, self.at):
-            self.fail(repr(want))
-        self.at += len(want)
-
-    def has(self, want):
-        if self.raw.startswith(want, self.at):
-            self.at += len(want)
-            return True
-        return False
-
-    def end(self):
-        if self.at != len(self.raw):
-            self.fail("end")
-
-    def number(self, least=0):
-        n = int(self.re(rb"\d+", "number"))
-        assert least <= n < 1 << 32, (n, self.raw[:80])
-        return n
-
-    def string(self):
-        if self.has(b'"'):
-            s = self.re(rb'(?:[^"\\\r\n\x00\x80-\xff]|\\["\\])*', "quoted")
-            self.eat(b'"')
-            return re.sub(rb'\\(.)', rb'\1', s)
-        self.eat(b"{")
-        n = int(self.re(rb"\d+", "literal"))
-        self.eat(b"}\r\n")
-        s = self.raw[self.at:self.at + n]
-        assert len(s) == n and b"\0" not in s, "literal"
-        self.at += n
-        return s
-
-    def objectids(self):
-        """RFC 8474 7: one in parentheses, or NIL."""
-        return None if self.has(b"NIL") else self.re(rb"\([A-Za-z][\w-]{0,254}\)", "objectid")
-
-    def literal8(self):
-        """RFC 3516 7: a literal8 has a NUL, or it would be a string."""
-        if not self.has(b"~"):
-            return self.nstring()
-        n = int(self.re(rb"(?<=~)\{\d+", "literal8")[1:])
-        self.eat(b"}\r\n")
-        s = self.raw[self.at:self.at + n]
-        assert len(s) == n and b"\0" in s, "literal8"
-        self.at += n
-        return s
-
-    def nstring(self):
-        return None if self.has(b"NIL") else self.string()
-
-    def astring(self):
-        if self.raw[self.at:self.at + 1] in (b'"', b"{"):
-            return self.string()
-        return self.re(rb"(?:" + ATOM + rb"|\])+", "astring")
-
-    def spaced(self, one, end=b")"):
-        """Items with one space between them up to the end mark; may be none."""
-        out = []
-        while not self.has(end):
-            if out:
-                self.eat(b" ")
-            out.append(one())
-        return out
-
-    # --- RFC 3501 7.4.2
-    def address(self):
-        self.eat(b"(")
-        a = [self.nstring()]
-        for _ in range(3):
-            self.eat(b" ")
-            a.append(self.nstring())
-        self.eat(b")")
-        return tuple(a)
-
-    def addresses(self):
-        if self.has(b"NIL"):
-            return None
-        self.eat(b"(")
-        out = []
-        while not self.has(b")"):
-            out.append(self.address())
-        assert out, "an address list is never empty"
-        return out
-
-    def envelope(self):
-        self.eat(b"(")
-        e = [self.nstring()]
-        self.eat(b" ")
-        e.append(self.nstring())
-        for _ in range(6):
-            self.eat(b" ")
-            e.append(self.addresses())
-        for _ in range(2):
-            self.eat(b" ")
-            e.append(self.nstring())
-        self.eat(b")")
-        return e
-
-    def params(self):
-        if self.has(b"NIL"):
-            return {}
-        self.eat(b"(")
-        flat = self.spaced(self.string)
-        assert flat and len(flat) % 2 == 0, "body-fld-param"
-        return dict(zip(flat[::2], flat[1::2]))
-
-    def disposition(self):
-        if self.has(b"NIL"):
-            return
-        self.eat(b"(")
-        self.string()
-        self.eat(b" ")
-        self.params()
-        self.eat(b")")
-
-    def language(self):
-        if self.has(b"("):
-            assert self.spaced(self.string), "language"
-        else:
-            self.nstring()
-
-    def body(self, extended):
-        self.eat(b"(")
-        if self.raw[self.at:self.at + 1] == b"(":
-            parts = []
-            while self.raw[self.at:self.at + 1] == b"(":
-                parts.append(self.body(extended))
-            self.eat(b" ")
-            out = {"type": b"multipart", "subtype": self.string(), "parts": parts}
-            if extended:
-                self.eat(b" ")
-                self.params()
-        else:
-            out = self.body_single(extended)
-        if extended:
-            self.eat(b" ")
-            self.disposition()
-            self.eat(b" ")
-            self.language()
-            self.eat(b" ")
-            self.nstring()
-        self.eat(b")")
-        return out
-
-    def body_single(self, extended):
-        kind = self.string()
-        self.eat(b" ")
-        sub = self.string()
-        self.eat(b" ")
-        out = {"type": kind.lower(), "subtype": sub.lower(), "params": self.params()}
-        for _ in range(2):
-            self.eat(b" ")
-            self.nstring()
-        self.eat(b" ")
-        self.string()
-        self.eat(b" ")
-        out["octets"] = self.number()
-        if (out["type"], out["subtype"]) == (b"message", b"rfc822"):
-            self.eat(b" ")
-            self.envelope()
-            self.eat(b" ")
-            out["parts"] = [self.body(extended)]
-            self.eat(b" ")
-            self.number()
-        elif out["type"] == b"text":
-            self.eat(b" ")
-            self.number()
-        if extended:
-            self.eat(b" ")
-            self.nstring()
-        return out
-
-    def flag(self, recent=False, star=False):
-        f = self.re(rb"\\\*|\\?" + ATOM, "flag")
-        ok = f in SYSTEM or not f.startswith(b"\\") or (recent and f == b"\\Recent") or (star and f == b"\\*")
-        assert ok, f
-        return f
-
-    def section(self):
-        s = self.re(rb"\[(?:[1-9]\d*(?:\.[1-9]\d*)*(?:\.(?:HEADER(?:\.FIELDS(?:\.NOT)?)?|TEXT|MIME))?"
-                    rb"|HEADER(?:\.FIELDS(?:\.NOT)?)?|TEXT)?", "section")
-        if s.endswith((b"FIELDS", b"NOT")):
-            self.eat(b" (")
-            assert self.spaced(self.astring)
-        self.eat(b"]")
-        if self.has(b"<"):
-            self.number()
-            self.eat(b">")
-        return s
-
-    def fetch_item(self, out):
-        start = self.at
-        name = self.re(rb"BODYSTRUCTURE|BODY(?=\[)|BODY|ENVELOPE|FLAGS|INTERNALDATE|RFC822(?:\.(?:SIZE|HEADER|TEXT))?|UID|MODSEQ|"
-                       rb"BINARY(?:\.SIZE)?(?=\[)|EMAILID|THREADID|SAVEDATE|PREVIEW", "msg-att")
-        if name in (b"BODY", b"BINARY", b"BINARY.SIZE") and self.raw[self.at:self.at + 1] == b"[":
-            self.section()
-            name = self.raw[start:self.at]
-        self.eat(b" ")
-        assert name not in out, (name, "twice")
-        if name == b"FLAGS":
-            self.eat(b"(")
-            out[name] = self.spaced(lambda: self.flag(recent=True))
-            assert len(set(out[name])) == len(out[name]), out[name]
-        elif name == b"UID":
-            out[name] = self.number(1)
-        elif name == b"MODSEQ":
-            out[name] = int(self.re(rb"\(" + MODSEQ + rb"\)", "permsg-modsequence")[1:-1])
-        elif name == b"RFC822.SIZE":
-            out[name] = self.number()
-        elif name.startswith(b"BINARY["):
-            out[name] = self.literal8()
-        elif name.startswith(b"BINARY.SIZE["):
-            out[name] = self.number()
-        elif name in (b"EMAILID", b"THREADID"):
-            out[name] = self.objectids()
-        elif name in (b"INTERNALDATE", b"SAVEDATE"):
-            out[name] = self.re(b'"' + DATE_TIME + b'"', "date-time")
-        elif name == b"ENVELOPE":
-            out[name] = self.envelope()
-        elif name in (b"BODY", b"BODYSTRUCTURE"):
-            out[name] = self.body(name == b"BODYSTRUCTURE")
-        else:
-            out[name] = self.nstring()
-
-
-def code_check(code):
-    """resp-text-code; True where it is known and right."""
-    known = {
-        b"ALERT": rb"", b"PARSE": rb"", b"READ-ONLY": rb"", b"READ-WRITE": rb"", b"TRYCREATE": rb"", b"CLOSED": rb"",
-        b"UIDNEXT": rb" [1-9]\d*", b"UIDVALIDITY": rb" [1-9]\d*", b"UNSEEN": rb" [1-9]\d*", b"BADCHARSET": rb"( \(.+\))?",
-        b"CAPABILITY": rb"( " + ATOM + rb")+", b"PERMANENTFLAGS": rb" \((\\\*|\\?" + ATOM + rb"| )*\)",
-        b"APPENDUID": rb" [1-9]\d* [1-9]\d*(:[1-9]\d*)?", b"COPYUID": rb" [1-9]\d* [1-9][\d:,]* [1-9][\d:,]*", b"TOOBIG": rb"",
-        b"NONEXISTENT": rb"", b"ALREADYEXISTS": rb"", b"CANNOT": rb"", b"LIMIT": rb"", b"UNAVAILABLE": rb"",
-        b"AUTHENTICATIONFAILED": rb"", b"PRIVACYREQUIRED": rb"", b"USEATTR": rb"", b"INUSE": rb"",
-        b"MAILBOXID": rb" \([A-Za-z][\w-]{0,254}\)", b"BADURL": rb" \"[^\"\\]*\"", b"UNKNOWN-CTE": rb"", b"EXPUNGEISSUED": rb"",
-        b"HIGHESTMODSEQ": rb" " + MODSEQ, b"MODIFIED": rb" [1-9][\d:,]*",
-    }
-    name = code.split(b" ")[0]
-    assert name in known and re.fullmatch(known[name], code[len(name):]), code
-    return name
-
-
-def uid_set(s):
-    out = []
-    for r in s.split(b","):
-        lo, _, hi = r.partition(b":")
-        out += range(int(lo), int(hi or lo) + 1)
-    return out
+TRACE = os.environ.get("TS_TRACE")
+CONNECTIONS = itertools.count(1)
 
 
 class Client:
     """One connection. self.msgs is what the client believes: a list of {"uid": .., "flags": ..} in sequence order."""
 
-    def __init__(self, port, tls=None, timeout=30):
-        self.s = socket.create_connection(("127.0.0.1", port), timeout)
-        self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, port, tls=None, timeout=30, stream=None):
+        """stream: a session that is logged in, instead of a port."""
+        self.s = stream or socket.create_connection(("127.0.0.1", port), timeout)
+        self.s.settimeout(timeout)
+        if not stream:
+            self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             self.s = tls.wrap_socket(self.s, server_hostname="localhost")
         self.buf = b""
+        self.log = open(f"{TRACE}/{os.getpid()}-{next(CONNECTIONS)}", "wb") if TRACE else None
         self.n = 0
         self.msgs = None
         self.keywords = set()
         self.running = ""	# the command whose answer is awaited: decides whether EXPUNGE may come
         self.seen = []
         self.codes = []
+        self.answers = []	# "OK", "NO" or "BAD" of each command
         self.gone = []		# uids (None: never learnt) of EXPUNGE responses
+        self.modseq = None	# RFC 7162 6: up to here it knows all; what counts for it in the command that runs:
+        self.modseq_coded = self.modseq_fetched = None
+        self.cached = None	# {uid: flags} from before, while a SELECT (QRESYNC) tells what became of them
+        self.cached_validity = 0
+        self.is_all_asked = False	# that SELECT tells of messages not in the cache, too
+        self.is_counted = False	# it told EXISTS
+        if stream:
+            return
         self.greeting = self.response()
         assert self.greeting[0] == b"*" and self.greeting[1] in (b"OK", b"PREAUTH"), self.greeting
 
     def close(self):
         self.s.close()
+
+    def trace(self, way, line):
+        if self.log:
+            self.log.write(b"%.4f %s %s\n" % (time.time() % 100000, way, line[:1000].replace(b"\r\n", b"|")))
+            self.log.flush()
 
     # --- bytes
     def more(self):
@@ -330,6 +89,7 @@ class Client:
     # --- responses
     def response(self):
         raw = self.raw()
+        self.trace(b"<", raw)
         if raw.startswith(b"+"):
             assert raw.startswith(b"+ "), raw
             return (b"+", raw[2:])
@@ -344,8 +104,7 @@ class Client:
             if text.startswith(b"["):
                 end = text.index(b"]")
                 code = text[1:end]
-                code_check(code)
-                self.codes.append(code)
+                self.on_code(code_check(code), code)
                 assert text[end + 1:end + 2] == b" " and len(text) > end + 2, raw
             return (tag, m.group(1), code, text)
         assert tag == b"*", raw
@@ -367,7 +126,7 @@ class Client:
             t.end()
             self.on_number(kind, n)
             return (kind, n)
-        kind = t.re(rb"CAPABILITY|ENABLED|FLAGS|SEARCH|STATUS|LIST|LSUB|NAMESPACE|ID|VANISHED", "response")
+        kind = t.re(rb"CAPABILITY|ENABLED|FLAGS|SEARCH|ESEARCH|SORT|THREAD|STATUS|LIST|LSUB|NAMESPACE|ID|VANISHED|METADATA", "response")
         if kind in (b"CAPABILITY", b"ENABLED"):
             out = re.findall(rb" (" + ATOM + rb")", t.raw[t.at:])
             t.re(rb"( " + ATOM + rb")*", "capabilities")
@@ -377,15 +136,21 @@ class Client:
             out = t.spaced(t.flag)
             self.keywords = set(out)
             assert SYSTEM <= self.keywords
-        elif kind == b"SEARCH":
+        elif kind == b"ESEARCH":
+            out = t.esearch()
+        elif kind == b"THREAD":
+            out = t.threads() if t.has(b" ") else []
+            assert out or t.raw == b"THREAD"
+        elif kind == b"METADATA":
+            out = t.metadata()
+        elif kind in (b"SEARCH", b"SORT"):
             out = [int(x) for x in t.re(rb"( [1-9]\d*)*", "numbers").split()]
             if out:
                 t.re(rb"( \(MODSEQ " + MODSEQ + rb"\))?", "search-sort-mod-seq")
         elif kind == b"VANISHED":
             earlier = t.has(b" (EARLIER)")
             out = uid_set(t.re(rb" [1-9][\d:,]*", "known-uids")[1:])
-            if not earlier:
-                self.on_vanished(out)
+            self.on_vanished(out, earlier)
         elif kind == b"STATUS":
             t.eat(b" ")
             name = t.astring()
@@ -411,26 +176,77 @@ class Client:
         return (kind, out)
 
     # --- what the client believes
+    def on_code(self, name, code):
+        self.codes.append(code)
+        if name == b"HIGHESTMODSEQ":
+            self.modseq_coded = int(code.split()[1])
+        elif name == b"UIDVALIDITY" and int(code.split()[1]) != self.cached_validity:
+            self.cached = None
+        elif name == b"CLOSED":	# RFC 7162 3.2.11: from here on it is of the mailbox selected now
+            self.msgs, self.gone = [], []
+            self.modseq_coded = self.modseq_fetched = None
+
     def on_number(self, kind, n):
         if self.msgs is None:
             return
         if kind == b"EXISTS":
+            if self.is_counted:
+                self.resynced()
+            self.is_counted = True
             assert n >= len(self.msgs), f"EXISTS {n} after {len(self.msgs)}: only EXPUNGE shrinks a mailbox"
             self.msgs += [{"uid": None, "flags": None} for _ in range(n - len(self.msgs))]
         elif kind == b"EXPUNGE":
-            assert self.running not in ("FETCH", "STORE", "SEARCH", ""), f"EXPUNGE while {self.running or 'nothing'} runs"
+            self.resynced()
+            assert self.running not in STILL, f"EXPUNGE while {self.running or 'nothing'} runs"
             assert 1 <= n <= len(self.msgs), f"EXPUNGE {n} of {len(self.msgs)}"
             self.gone.append(self.msgs.pop(n - 1)["uid"])
 
-    def on_vanished(self, uids):
+    def on_vanished(self, uids, earlier):
+        """RFC 7162 3.2.10: EARLIER is of what the client does not count; else each was counted."""
         if self.msgs is None:
             return
-        assert self.running not in ("FETCH", "STORE", "SEARCH", ""), f"VANISHED while {self.running or 'nothing'} runs"
-        before = len(self.msgs)
-        assert None not in {m["uid"] for m in self.msgs}, "VANISHED to a client that does not know the UIDs"
-        self.msgs = [m for m in self.msgs if m["uid"] not in set(uids)]
-        assert before - len(self.msgs) == len(uids), "RFC 7162 3.2.10.2: only what the client counts"
+        if earlier:
+            for u in uids if self.cached is not None else []:
+                self.cached.pop(u, None)
+            wrong = {m["uid"] for m in self.msgs} & set(uids)
+            assert not wrong, f"VANISHED (EARLIER) of {wrong}, which are there"
+            return
+        self.resynced()
+        assert self.running not in STILL, f"VANISHED while {self.running or 'nothing'} runs"
+        for u in uids:
+            self.msgs.pop(self.place_of(u))
         self.gone += uids
+
+    def place_of(self, uid):
+        """Where the message of that UID is: itself, or one of those never looked at between its neighbours."""
+        unknown = None
+        for i, m in enumerate(self.msgs):
+            if m["uid"] == uid:
+                return i
+            if m["uid"] is None:
+                unknown = i
+            elif m["uid"] < uid:
+                unknown = None
+            else:
+                break
+        assert unknown is not None, f"VANISHED {uid}, which this client does not count"
+        return unknown
+
+    def resynced(self):
+        """The cache and what SELECT (QRESYNC) told of it make the mailbox (RFC 7162 3.2.5)."""
+        if self.cached is None:
+            return
+        alive, self.cached = self.cached, None
+        told = {m["uid"]: (i, m["flags"]) for i, m in enumerate(self.msgs) if m["uid"] is not None}
+        # Of others than it asked for it may be told, too: what changed since the answer began.
+        alive.update({u: flags for u, (_, flags) in told.items() if self.is_all_asked or u in alive})
+        n, rest = len(self.msgs), self.msgs[len(alive):]
+        assert len(alive) <= n, f"{n} messages, but {len(alive)} of the cache are not gone"
+        assert len(alive) == n or not self.is_all_asked, f"{n} messages, and of {len(alive)} the client knows"
+        self.msgs = [{"uid": u, "flags": alive[u]} for u in sorted(alive)]
+        self.msgs += rest
+        for u, (i, _) in told.items():
+            assert self.msgs[i]["uid"] == u, f"UID {u} was message {i + 1}"
 
     def on_fetch(self, n, out):
         assert self.msgs is not None and 1 <= n <= len(self.msgs), f"FETCH of {n}, there are {self.msgs and len(self.msgs)}"
@@ -445,12 +261,15 @@ class Client:
             m["flags"] = set(out[b"FLAGS"]) - {b"\\Recent"}
             unknown = m["flags"] - self.keywords
             assert not unknown, f"{unknown} not in the FLAGS response"
+        if b"MODSEQ" in out:
+            self.modseq_fetched = max(self.modseq_fetched or 0, out[b"MODSEQ"])
 
     # --- commands
     def start(self, command):
         """Sends a command; bytes in a list are literals' contents: sent as {n+}."""
         self.n += 1
         tag = b"t%d" % self.n
+        self.trace(b">", tag + b" " + command)
         self.s.sendall(tag + b" " + command + b"\r\n")
         return tag
 
@@ -462,12 +281,32 @@ class Client:
             r = self.response()
             if r[0] == tag:
                 self.running = ""
+                self.answers.append(r[1].decode())
                 self.seen = out
+                if r[1] != b"OK":
+                    self.cached = None
+                self.resynced()
+                self.modseq_count()
                 return r[1].decode(), r[2], out
             assert r[0] in (b"*", b"+"), (r, tag)
             out.append(r[1:] if r[0] == b"*" else r)
             if r[1] == b"BYE" and command != "LOGOUT":
                 raise ConnectionError(f"BYE {r[3]!r}")
+
+    def modseq_count(self):
+        """RFC 7162 6: the code is taken even if higher ones were seen."""
+        if self.modseq_coded is not None:
+            self.modseq = self.modseq_coded
+        elif self.modseq is not None and self.modseq_fetched is not None:
+            self.modseq = max(self.modseq, self.modseq_fetched)
+        self.modseq_coded = self.modseq_fetched = None
+
+    def select_again(self, mailbox, uidvalidity, modseq, cache, is_all=True, want="OK"):
+        """SELECT (QRESYNC) by a client that knew {uid: flags} at modseq; all messages asked for, or those it knew."""
+        name = mailbox.encode()
+        self.cached, self.cached_validity, self.is_all_asked = dict(cache), uidvalidity, is_all
+        known = b"" if is_all else b" " + b",".join(b"%d" % u for u in sorted(cache))
+        self.cmd(b"SELECT %s (QRESYNC (%d %d%s))" % (name, uidvalidity, modseq, known), want)
 
     def cmd(self, command, want="OK"):
         if isinstance(command, str):
@@ -475,8 +314,7 @@ class Client:
         words = command.split(b" ")
         name = words[0].upper()
         if name in (b"SELECT", b"EXAMINE"):
-            self.msgs = []
-            self.gone = []
+            self.msgs, self.gone, self.modseq, self.is_counted = [], [], None, False
         status, code, out = self.finish(self.start(command), name.decode())
         assert want is None or status == want, (command[:200], status, code, out[-3:])
         if name in (b"SELECT", b"EXAMINE", b"CLOSE", b"UNSELECT") and (status != "OK" or name not in (b"SELECT", b"EXAMINE")):

@@ -9,7 +9,10 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,6 +20,8 @@
 #include <unistd.h>
 
 #define FAIL_SHORT	(-1)	/* half of what was asked for, and no error */
+#define FAIL_DIE	(-2)	/* the process ends before the call */
+#define FAIL_DIED	99	/* with this status */
 
 enum fail_kind { FAIL_CALLS, FAIL_MALLOC };
 
@@ -27,6 +32,7 @@ static bool	fail_on;	/* and every one after */
 static bool	fail_came;
 static ino_t	watched;	/* a log */
 static int	synced_by[4];	/* how often it was, by access mode of the descriptor */
+static __attribute__((unused)) unsigned locks;	/* how often one was asked for */
 
 static bool
 fail_due(enum fail_kind kind, bool takes_short)
@@ -37,6 +43,8 @@ fail_due(enum fail_kind kind, bool takes_short)
 	if (!fail_on)
 		fail_at = 0;
 	fail_came = true;
+	if (fail_with == FAIL_DIE)
+		_exit(FAIL_DIED);
 	errno = fail_with == FAIL_SHORT ? 0 : fail_with;
 	return true;
 }
@@ -186,6 +194,27 @@ int
 renameat(int a, const char *from, int b, const char *to)
 {
 	return fail_due(FAIL_CALLS, false) ? -1 : (int)syscall(SYS_renameat, a, from, b, to);
+}
+
+int
+unlinkat(int dir, const char *path, int flags)
+{
+	return fail_due(FAIL_CALLS, false) ? -1 : (int)syscall(SYS_unlinkat, dir, path, flags);
+}
+
+int
+faccessat(int dir, const char *path, int mode, int flags)
+{
+	(void)flags;
+	return fail_due(FAIL_CALLS, false) ? -1 : (int)syscall(SYS_faccessat, dir, path, mode);
+}
+
+/* Giving a lock back does not fail. */
+int
+flock(int fd, int how)
+{
+	locks++;
+	return how != LOCK_UN && fail_due(FAIL_CALLS, false) ? -1 : (int)syscall(SYS_flock, fd, how);
 }
 
 int

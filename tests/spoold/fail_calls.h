@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 
 #define FAIL_SHORT	(-1)	/* half of what was asked for, and no error */
 #define FAIL_DIE	(-2)	/* the process ends before the call */
+#define FAIL_TEAR	(-3)	/* it ends in the middle of a pwritev: only those are counted */
 #define FAIL_DIED	99	/* with this status */
 
 enum fail_kind { FAIL_CALLS, FAIL_MALLOC };
@@ -37,7 +39,7 @@ static __attribute__((unused)) unsigned locks;	/* how often one was asked for */
 static bool
 fail_due(enum fail_kind kind, bool takes_short)
 {
-	if (fail_at == 0 || kind != fail_kind || (fail_with == FAIL_SHORT && !takes_short) ||
+	if (fail_at == 0 || kind != fail_kind || (fail_with == FAIL_SHORT && !takes_short) || fail_with == FAIL_TEAR ||
 	    (fail_at > 1 && fail_at-- > 0))
 		return false;
 	if (!fail_on)
@@ -92,6 +94,8 @@ pwritev(int fd, const struct iovec *v, int n, off_t at)
 
 	if (fail_file(fd))
 		return -1;
+	if (fail_with == FAIL_TEAR && fail_at > 0 && --fail_at == 0)
+		_exit(syscall(SYS_pwrite64, fd, v[0].iov_base, v[0].iov_len / 2, at) < 0 ? 1 : FAIL_DIED);
 	if (is_full || fail_due(FAIL_CALLS, true)) {
 		size_t part = v[0].iov_len / 2;
 		bool takes_part = !is_full && part > 0 && (fail_with == ENOSPC || fail_with == FAIL_SHORT);

@@ -336,6 +336,53 @@ test_damaged_after_accept(void **state)
 	fx_free(&f);
 }
 
+/* While a segment is rewritten: two deliveries of another process, the first of which is damaged at once. */
+static bool
+damage_meanwhile(void *arg, uint64_t done_bytes, uint64_t total_bytes)
+{
+	struct fixture *other = arg;
+	uint64_t at;
+
+	(void)done_bytes;
+	(void)total_bytes;
+	if (access(fx_path(other, other->active, "compact.new"), F_OK) != 0 || other->serial > 2000)
+		return true;
+	at = fx_log_bytes(other, LOST);
+	other->serial += 2000;	/* once */
+	fx_deliver_n(other, 2);
+	set_byte(other, LOST, at + 30, '!');
+	return true;
+}
+
+/* What is to take its place was written while the log had no hole. Now it has one, which may name what was left out. */
+static void
+test_damaged_meanwhile(void **state)
+{
+	struct store_pace pace = {.step = damage_meanwhile};
+	struct store_compacted done;
+	struct fixture f, other;
+	unsigned char id[16];
+	struct store *s;
+
+	(void)state;
+	fx_make(&f);
+	/* The pace is kept each four megabytes. */
+	f.host.segment_max_bytes = 6 << 20;
+	s = fx_alice(&f, id);
+	while (s->spool->head.number < 2)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 1000000, NULL), STORE_OK);
+	purge(s, id, 1, 1);
+	assert_int_equal(store_checkpoint(s, NULL, true), STORE_OK);
+	other = f;
+	pace.arg = &other;
+	assert_int_equal(store_compact(s, &pace, 0, &done), STORE_TEMP);
+	assert_true(other.serial > 2000);
+	assert_int_equal(done.segments, 0);
+	assert_int_equal(s->ix.meta.has_holes, 1);
+	store_close(s);
+	fx_free(&f);
+}
+
 /* Put back before the operator accepted: nothing is given up, and the index made without it is compacted by no one. */
 static void
 test_put_back_before_accept(void **state)
@@ -438,6 +485,7 @@ main(void)
 		cmocka_unit_test(test_lost_after_accept),
 		cmocka_unit_test(test_damaged_before_fence),
 		cmocka_unit_test(test_damaged_after_accept),
+		cmocka_unit_test(test_damaged_meanwhile),
 		cmocka_unit_test(test_put_back_before_accept),
 		cmocka_unit_test(test_nothing_to_accept),
 		cmocka_unit_test(test_moved_after_accept),

@@ -56,6 +56,7 @@ static int	fail_ino_with;
 
 static ino_t	fail_read_ino;	/* every read of this file beyond a place is EIO */
 static uint64_t	fail_read_from;
+static __attribute__((unused)) bool fail_fsyncs;	/* in the store: of directories */
 static bool	fail_opens_to_write;	/* of logs and indexes: EROFS */
 
 static bool
@@ -165,6 +166,10 @@ fdatasync(int fd)
 int
 fsync(int fd)
 {
+	if (fail_fsyncs) {
+		errno = EIO;
+		return -1;
+	}
 	return fail_due(FAIL_CALLS, false) ? -1 : (int)syscall(SYS_fsync, fd);
 }
 

@@ -103,6 +103,47 @@ test_lost_twice(void **state)
 	fx_free(&f);
 }
 
+/* Behind the record that names the lost one stands the beginning of another, or one that was whole once and cannot be read. */
+static void
+behind_next(bool is_whole, bool in_new_epoch)
+{
+	char bytes[RECORD_TRAILER_BYTES] = "TST1 ";
+	struct store_placed p;
+	uint32_t live, last, all, highest;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s = segments(&f, id, 3);
+	int fd;
+
+	all = readable(s, id, &live, &highest);
+	close_all(s);
+	move_file(&f, "log.000003", "kept", false);
+	fd = open(fx_path(&f, f.active, "log.000002"), O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_true(write(fd, bytes, sizeof(bytes) - !is_whole) > 0);
+	close(fd);
+	f.host.epoch += in_new_epoch;
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, &p), STORE_OK);
+	assert_true(p.uid > highest + (1U << 19));
+	s = open_anew(&f);
+	assert_int_equal(s->spool->head.number, 4);
+	assert_true(s->ix.meta.has_holes);
+	close_all(s);
+	move_file(&f, "log.000003", "kept", true);
+	s = open_anew(&f);
+	assert_int_equal(readable(s, id, &live, &last), all + 1);
+	assert_int_equal(!!s->ix.meta.has_holes, is_whole);
+	store_close(s);
+	fx_free(&f);
+}
+
+static void
+test_behind_next(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		behind_next(i & 1, i & 2);
+}
+
 /* The lost one had a fence in it, of this epoch: its numbers went on far from there. */
 static void
 test_fence_in_it(void **state)
@@ -477,6 +518,7 @@ main(void)
 		cmocka_unit_test(test_checkpoint_of_this_epoch),
 		cmocka_unit_test(test_died_behind),
 		cmocka_unit_test(test_lost_twice),
+		cmocka_unit_test(test_behind_next),
 		cmocka_unit_test(test_fence_in_it),
 		cmocka_unit_test(test_many_uids),
 		cmocka_unit_test(test_name_of_lost),

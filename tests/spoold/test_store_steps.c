@@ -105,7 +105,7 @@ status_of(pid_t pid)
 
 /* ---- deliveries ---- */
 
-enum start { IS_FULL, IS_LOST, IS_PREPARED };
+enum start { IS_FULL, IS_LOST, IS_PREPARED, IS_BEGUN };
 
 struct log {
 	struct fixture	f;
@@ -114,7 +114,7 @@ struct log {
 	uint64_t	known;		/* the modseq that a client has come to */
 };
 
-/* A log at whose end a delivery begins a segment, or finds that the next is lost, or named but without its name. */
+/* A log at whose end a delivery begins a segment, or finds that the next is lost, or named but without its name, or there and empty. */
 static void
 log_make(struct log *l, enum start how)
 {
@@ -127,7 +127,7 @@ log_make(struct log *l, enum start how)
 		deliver(&l->f);
 	for (int i = 0; i < 2 && how == IS_LOST; i++)
 		deliver(&l->f);
-	if (how == IS_PREPARED) {
+	if (how == IS_PREPARED || how == IS_BEGUN) {
 		assert_int_equal(spool_lock(s->spool), STORE_OK);
 		spool_unlock(s->spool);
 	}
@@ -222,6 +222,23 @@ test_delivery(void **state)
 					print_message("%s%s: %d calls\n", names[how], epoch ? ", after a crash" : "", at - 1);
 			}
 	print_message("%d steps\n", total);
+}
+
+/* Who began the segment may have died before its name was on the disk: nothing is acknowledged in it before that. */
+static void
+test_name_is_synced(void **state)
+{
+	struct log l;
+
+	(void)state;
+	log_make(&l, IS_BEGUN);
+	fail_fsyncs = true;
+	assert_int_equal(fx_deliver(&l.f, SLICE(""), MESSAGE_BYTES, NULL), STORE_TEMP);
+	fail_fsyncs = false;
+	deliver(&l.f);
+	store_drop_cached();
+	fx_check_replay(&l.f, false);
+	fx_free(&l.f);
 }
 
 /* ---- giving up a loss ---- */
@@ -390,13 +407,23 @@ do_checkpoint(struct run *run, struct store *s)
 	return store_checkpoint(s, NULL, true);
 }
 
+/* A body that the disk does not give is damaged; for another reason it is not to be had now. */
 static enum store_result
-do_range(struct run *run, struct store *s)
+do_read(struct run *run, struct store *s)
 {
 	static struct msg_info m[STORE_BATCH_MSGS];
+	enum store_result r;
+	uint64_t at;
 	size_t n;
+	int fd;
 
-	return view_range(s, &run->v, 1, UINT32_MAX, m, STORE_BATCH_MSGS, &n);
+	if ((r = view_range(s, &run->v, 1, UINT32_MAX, m, 3, &n)) != STORE_OK)
+		return r;
+	for (size_t i = 0; i < n && r == STORE_OK; i++)
+		if ((r = store_body_open(s, &m[i], &fd, &at)) == STORE_OK)
+			close(fd);
+	assert_true(r != STORE_DAMAGED || fail_with == EIO);
+	return r;
 }
 
 static enum store_result
@@ -425,7 +452,7 @@ static const struct op {
 	{"append", do_append, 1, false},
 	{"copy", do_copy, 1, false},
 	{"checkpoint", do_checkpoint, 0, false},
-	{"reading", do_range, 0, false},
+	{"reading", do_read, 0, false},
 	{"opening", do_open, 0, false},
 	{"compaction", do_compact, 0, true},
 };
@@ -568,6 +595,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_delivery),
+		cmocka_unit_test(test_name_is_synced),
 		cmocka_unit_test(test_accept),
 		cmocka_unit_test(test_ops),
 	};

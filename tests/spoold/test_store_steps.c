@@ -114,7 +114,7 @@ struct log {
 	uint64_t	known;		/* the modseq that a client has come to */
 };
 
-/* A log at whose end a delivery begins a segment, or finds that the next is lost, or named but without its name, or there and empty. */
+/* A log at whose end a delivery begins a segment, or finds the next one lost, or prepared without its name, or there and empty. */
 static void
 log_make(struct log *l, enum start how)
 {

@@ -288,12 +288,6 @@ spool_follow(struct spool *s)
 	}
 }
 
-struct tail {
-	uint32_t	 epoch;
-	bool		 is_sealed;
-	uint32_t	 next;	/* the segment that the log goes on in; 0: this one */
-};
-
 /* Reads the end of the segment. PARSE_OK: the numbers and *out are set. PARSE_BAD: torn. PARSE_MORE: an error. */
 static enum parse
 read_tail(struct spool *s, uint64_t size, struct tail *out)
@@ -444,7 +438,7 @@ make_ready(struct spool *s, const struct stat *st, bool appends)
 	case PARSE_MORE:
 		return fail(s, "read");
 	case PARSE_BAD:
-		r = tail_repair(s, size);
+		r = tail_repair(s, size, &t);
 		break;
 	case PARSE_OK:
 		if (t.is_sealed) {
@@ -455,15 +449,15 @@ make_ready(struct spool *s, const struct stat *st, bool appends)
 			errno = ESTALE;
 			return fail(s, "epoch");
 		}
-		if (t.next > s->head.number) {
-			if ((r = find_next(s, &t)) != STORE_OK)
-				return r;
-			/* Each time further on. */
-			return fstat(s->read_fd, &now) == 0 ? make_ready(s, &now, appends) : fail(s, "open");
-		}
-		if (t.epoch < s->host->epoch)
+		if (t.next <= s->head.number && t.epoch < s->host->epoch)
 			r = tail_fence(s, size);
 		break;
+	}
+	if (r == STORE_OK && t.next > s->head.number) {
+		if ((r = find_next(s, &t)) != STORE_OK)
+			return r;
+		/* Each time further on. */
+		return fstat(s->read_fd, &now) == 0 ? make_ready(s, &now, appends) : fail(s, "open");
 	}
 	if (r == STORE_OK && appends && is_full(s))
 		r = roll(s);

@@ -62,8 +62,17 @@ int		spool_reopen(struct spool *);
 /* Where the segment that is appended to ends, by its name: it may have been replaced. 0, or -1 with errno. */
 int		spool_end(struct spool *, uint64_t *size_out);
 
-/* tail.c: the end of a log that is not as an appender of this epoch left it. Lock held; sets at and the numbers. */
-enum store_result tail_repair(struct spool *, uint64_t size);
+/* The end of the segment that is appended to. */
+struct tail {
+	uint32_t	 epoch;
+	bool		 is_sealed;
+	uint32_t	 next;	/* the segment that the log goes on in; 0: this one */
+};
+/*
+ * tail.c: the end of a log that is not as an appender of this epoch left it. Lock held; sets at and the numbers. Where what is
+ * torn, or damaged, followed a record that names the next segment: epoch and next, and nothing is appended.
+ */
+enum store_result tail_repair(struct spool *, uint64_t size, struct tail *out);
 enum store_result tail_fence(struct spool *, uint64_t size);
 
 #endif

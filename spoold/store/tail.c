@@ -38,15 +38,17 @@ raise_numbers(struct numbers *n, uint32_t epoch, uint32_t uid, uint64_t modseq)
 
 /*
  * Scans from a place to the end. n: the highest numbers seen, and those it came with; *end_out: where the
- * last good record of the highest segment ends. 0, or -1 with errno.
+ * last good record of the highest segment ends, *next_out: the segment that it names, or 0. 0, or -1 with errno.
  */
 static int
-scan_tail(struct spool *s, uint32_t segment, uint64_t at, bool with_bodies, struct numbers *n, uint64_t *end_out)
+scan_tail(struct spool *s, uint32_t segment, uint64_t at, bool with_bodies, struct numbers *n, uint64_t *end_out,
+    uint32_t *next_out)
 {
 	struct record r;
 	struct scan scan;
 	enum scan_got got = scan_begin(&scan, s->dir_fd, s->user, segment, at, s->head.number, with_bodies);
 
+	*next_out = 0;
 	if (got == SCAN_RECORD) {
 		raise_numbers(n, scan.head.numbers.epoch, scan.head.numbers.next_uid, scan.head.numbers.next_modseq);
 		*end_out = scan.at;
@@ -54,6 +56,7 @@ scan_tail(struct spool *s, uint32_t segment, uint64_t at, bool with_bodies, stru
 	while (got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD) {
 		raise_numbers(n, r.epoch, r.next_uid, r.next_modseq);
 		*end_out = scan.at;
+		*next_out = r.type == RECORD_NEXT ? r.uid : 0;
 		if (scan.body_is_bad)
 			LOG("warn.store.damaged", log_str("user", s->user), log_u64("segment", scan.head.number),
 			    log_u64("offset", r.start), log_u64("bytes", record_bytes(&r)));
@@ -83,28 +86,9 @@ fence_append(struct spool *s, const struct numbers *n, uint64_t passed, uint64_t
 	return r;
 }
 
-enum store_result
-tail_repair(struct spool *s, uint64_t size)
+static enum store_result
+cut(struct spool *s, uint64_t end, uint64_t size)
 {
-	struct numbers n = {0};
-	uint64_t end = 0;
-	int torn;
-
-	if (scan_tail(s, s->head.number, 0, false, &n, &end) != 0)
-		return fail(s, "scan");
-	s->next_uid = n.next_uid;
-	s->next_modseq = n.next_modseq;
-	if (n.epoch > s->host->epoch) {
-		errno = ESTALE;
-		return fail(s, "epoch");
-	}
-	if (n.epoch < s->host->epoch)
-		return tail_fence(s, size);
-	/* Written to its end and damaged after: a client may have seen it, and indexes go on behind it. */
-	if ((torn = scan_is_torn(s->read_fd, s->head.salt, end, size)) < 0)
-		return fail(s, "read");
-	if (torn == 0)
-		return fence_append(s, &n, 1, size);
 	if (ftruncate(s->write_fd, (off_t)end) != 0)
 		return fail(s, "truncate");
 	LOG("store.cut", log_str("user", s->user), log_u64("segment", s->head.number), log_u64("offset", end),
@@ -112,6 +96,33 @@ tail_repair(struct spool *s, uint64_t size)
 	s->at = end;
 	s->allocated = end;
 	return STORE_OK;
+}
+
+enum store_result
+tail_repair(struct spool *s, uint64_t size, struct tail *out)
+{
+	struct numbers n = {0};
+	uint64_t end = 0;
+	int torn;
+
+	if (scan_tail(s, s->head.number, 0, false, &n, &end, &out->next) != 0)
+		return fail(s, "scan");
+	s->next_uid = n.next_uid;
+	s->next_modseq = n.next_modseq;
+	out->epoch = n.epoch;
+	if (n.epoch > s->host->epoch) {
+		errno = ESTALE;
+		return fail(s, "epoch");
+	}
+	if (n.epoch < s->host->epoch && out->next <= s->head.number)
+		return tail_fence(s, size);
+	if ((torn = scan_is_torn(s->read_fd, s->head.salt, end, size)) < 0)
+		return fail(s, "read");
+	/* That one is lost, and what follows was to say so: in no epoch is mail acknowledged behind a record that names the next. */
+	if (out->next > s->head.number)
+		return torn > 0 ? cut(s, end, size) : STORE_OK;
+	/* Written to its end and damaged after: a client may have seen it, and indexes go on behind it. */
+	return torn > 0 ? cut(s, end, size) : fence_append(s, &n, 1, size);
 }
 
 /* What the page cache holds of a log after a failed sync is not what the disk holds. */
@@ -136,13 +147,14 @@ tail_fence(struct spool *s, uint64_t size)
 	struct checkpoint_mark mark = {.segment = 1};
 	struct numbers n = {0};
 	uint64_t end;
+	uint32_t next;
 
 	if (checkpoint_read(s->dir_fd, s->user, &mark) == FOUND && mark.segment <= s->head.number)
 		n = mark.numbers;
 	else
 		mark = (struct checkpoint_mark){.segment = 1};
 	drop_pages(s, mark.segment);
-	if (scan_tail(s, mark.segment, mark.offset, true, &n, &end) != 0)
+	if (scan_tail(s, mark.segment, mark.offset, true, &n, &end, &next) != 0)
 		return fail(s, "scan");
 	raise_numbers(&n, 0, s->next_uid, s->next_modseq);
 	if (n.epoch >= s->host->epoch) {

@@ -9,7 +9,11 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,6 +21,9 @@
 #include <unistd.h>
 
 #define FAIL_SHORT	(-1)	/* half of what was asked for, and no error */
+#define FAIL_DIE	(-2)	/* the process ends before the call */
+#define FAIL_TEAR	(-3)	/* it ends in the middle of a pwritev: only those are counted */
+#define FAIL_DIED	99	/* with this status */
 
 enum fail_kind { FAIL_CALLS, FAIL_MALLOC };
 
@@ -27,16 +34,19 @@ static bool	fail_on;	/* and every one after */
 static bool	fail_came;
 static ino_t	watched;	/* a log */
 static int	synced_by[4];	/* how often it was, by access mode of the descriptor */
+static __attribute__((unused)) unsigned locks;	/* how often one was asked for */
 
 static bool
 fail_due(enum fail_kind kind, bool takes_short)
 {
-	if (fail_at == 0 || kind != fail_kind || (fail_with == FAIL_SHORT && !takes_short) ||
+	if (fail_at == 0 || kind != fail_kind || (fail_with == FAIL_SHORT && !takes_short) || fail_with == FAIL_TEAR ||
 	    (fail_at > 1 && fail_at-- > 0))
 		return false;
 	if (!fail_on)
 		fail_at = 0;
 	fail_came = true;
+	if (fail_with == FAIL_DIE)
+		_exit(FAIL_DIED);
 	errno = fail_with == FAIL_SHORT ? 0 : fail_with;
 	return true;
 }
@@ -46,6 +56,7 @@ static int	fail_ino_with;
 
 static ino_t	fail_read_ino;	/* every read of this file beyond a place is EIO */
 static uint64_t	fail_read_from;
+static __attribute__((unused)) bool fail_fsyncs;	/* in the store: of directories */
 static bool	fail_opens_to_write;	/* of logs and indexes: EROFS */
 
 static bool
@@ -84,6 +95,8 @@ pwritev(int fd, const struct iovec *v, int n, off_t at)
 
 	if (fail_file(fd))
 		return -1;
+	if (fail_with == FAIL_TEAR && fail_at > 0 && --fail_at == 0)
+		_exit(syscall(SYS_pwrite64, fd, v[0].iov_base, v[0].iov_len / 2, at) < 0 ? 1 : FAIL_DIED);
 	if (is_full || fail_due(FAIL_CALLS, true)) {
 		size_t part = v[0].iov_len / 2;
 		bool takes_part = !is_full && part > 0 && (fail_with == ENOSPC || fail_with == FAIL_SHORT);
@@ -153,6 +166,10 @@ fdatasync(int fd)
 int
 fsync(int fd)
 {
+	if (fail_fsyncs) {
+		errno = EIO;
+		return -1;
+	}
 	return fail_due(FAIL_CALLS, false) ? -1 : (int)syscall(SYS_fsync, fd);
 }
 
@@ -186,6 +203,27 @@ int
 renameat(int a, const char *from, int b, const char *to)
 {
 	return fail_due(FAIL_CALLS, false) ? -1 : (int)syscall(SYS_renameat, a, from, b, to);
+}
+
+int
+unlinkat(int dir, const char *path, int flags)
+{
+	return fail_due(FAIL_CALLS, false) ? -1 : (int)syscall(SYS_unlinkat, dir, path, flags);
+}
+
+int
+faccessat(int dir, const char *path, int mode, int flags)
+{
+	(void)flags;
+	return fail_due(FAIL_CALLS, false) ? -1 : (int)syscall(SYS_faccessat, dir, path, mode);
+}
+
+/* Giving a lock back does not fail. */
+int
+flock(int fd, int how)
+{
+	locks++;
+	return how != LOCK_UN && fail_due(FAIL_CALLS, false) ? -1 : (int)syscall(SYS_flock, fd, how);
 }
 
 int

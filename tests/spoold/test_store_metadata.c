@@ -176,6 +176,61 @@ test_limits(void **state)
 	fx_free(&f);
 }
 
+/* What a renamed INBOX's entries would be twice counts: as much as may be, and a byte more, which changes nothing. */
+static void
+test_renamed_inbox(void **state)
+{
+	static char value[STORE_META_VALUE_MAX_BYTES];
+	char name[32];
+	struct meta_change c;
+	struct arena mem = arena_make(1 << 16);
+	struct mbox_info info;
+	struct fixture f;
+	unsigned char inbox[16];
+	struct store *s;
+	uint64_t left, bytes = 0;
+
+	(void)state;
+	fx_make(&f);
+	s = fx_alice(&f, inbox);
+	memset(value, 'v', sizeof(value));
+	for (size_t i = 0; i < STORE_META_ENTRIES_MAX - 1; i++) {
+		snprintf(name, sizeof(name), "/private/%02zu", i);
+		c = (struct meta_change){.name = slice_of(name), .value = {value, sizeof(value)}};
+		assert_int_equal(store_metadata_set(s, inbox, &c, 1), STORE_OK);
+		bytes += c.name.n + c.value.n;
+	}
+	/* The user's own, so that there is just room for INBOX's a second time, and for /private/r, empty, of 10 bytes. */
+	left = STORE_META_TOTAL_MAX_BYTES - 2 * bytes - 10;
+	for (size_t i = 0; left > 0; i++) {
+		size_t n = left > sizeof(value) + 11 ? sizeof(value) : (size_t)left - 11;
+
+		/* What is left for the next one is at least a name. */
+		if (left > n + 11 && left - n - 11 < 12)
+			n -= 12;
+		snprintf(name, sizeof(name), "/private/%02zu", i);
+		c = (struct meta_change){.name = slice_of(name), .value = {value, n}};
+		assert_int_equal(store_metadata_set(s, NULL, &c, 1), STORE_OK);
+		left -= c.name.n + n;
+	}
+	assert_int_equal(set(s, NULL, "/private/r", "x"), STORE_OK);
+	assert_int_equal(store_mbox_rename(s, INBOX, SLICE("user.alice.old")), STORE_LIMIT);
+	assert_int_equal(store_mbox_by_name(s, SLICE("user.alice.old"), &mem, &info), STORE_NOMBOX);
+	assert_int_equal(store_current_begin(s), STORE_OK);
+	assert_int_equal(s->ix.meta.metadata_bytes, STORE_META_TOTAL_MAX_BYTES - bytes + 1);
+	assert_int_equal(index_end(&s->ix), STORE_OK);
+	assert_int_equal(set(s, NULL, "/private/r", ""), STORE_OK);
+	assert_int_equal(store_mbox_rename(s, INBOX, SLICE("user.alice.old")), STORE_OK);
+	assert_int_equal(store_current_begin(s), STORE_OK);
+	assert_int_equal(s->ix.meta.metadata_bytes, STORE_META_TOTAL_MAX_BYTES);
+	assert_int_equal(index_end(&s->ix), STORE_OK);
+	assert_int_equal(set(s, NULL, "/private/r", "y"), STORE_LIMIT);
+	arena_free(&mem);
+	store_close(s);
+	fx_check_replay(&f, false);
+	fx_free(&f);
+}
+
 /* Below the reserve nothing is set, but removed; compaction and a purge take nothing of it. */
 static void
 test_upkeep(void **state)
@@ -245,6 +300,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_renamed_inbox),
 		cmocka_unit_test(test_upkeep),
 		cmocka_unit_test(test_extra),
 	};

@@ -2,74 +2,9 @@
  * A segment of the log that is lost, or damaged at both ends: what it held cannot be read, all else can, keeps its UIDs and
  * order, takes deliveries, and is there again in full when the segment is put back.
  */
-#include "store_fixture.h"
+#include "store_loss.h"
 
 #define MESSAGES	40
-#define LOST	"log.000002"
-
-/* Live messages; how many of them can be read. */
-static uint32_t
-readable(struct store *s, const unsigned char *id, uint32_t *live_out, uint32_t *last_uid_out)
-{
-	static struct msg_info msgs[STORE_BATCH_MSGS];
-	uint32_t good = 0, last = 0;
-	struct view v;
-	size_t n;
-
-	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
-	assert_int_equal(view_range(s, &v, 1, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n), STORE_OK);
-	for (size_t i = 0; i < n; i++) {
-		uint64_t at;
-		int fd;
-		enum store_result r = store_body_open(s, &msgs[i], &fd, &at);
-
-		assert_true(r == STORE_OK || r == STORE_DAMAGED);
-		assert_true(msgs[i].uid > last);
-		last = msgs[i].uid;
-		if (r != STORE_OK)
-			continue;
-		good++;
-		close(fd);
-	}
-	*live_out = (uint32_t)n;
-	*last_uid_out = last;
-	return good;
-}
-
-enum way { GONE, DAMAGED, COPIED };
-
-static void
-lose(struct fixture *f, enum way way)
-{
-	char command[2 * PATH_MAX + 16], first[PATH_MAX];
-	char from[PATH_MAX], to[PATH_MAX];
-	static const char garbage[8192];
-	int fd;
-
-	snprintf(from, sizeof(from), "%s", fx_path(f, f->active, LOST));
-	snprintf(to, sizeof(to), "%s/kept", f->dir);
-	assert_int_equal(rename(from, to), 0);
-	if (way == COPIED) {
-		snprintf(first, sizeof(first), "%s", fx_path(f, f->active, "log.000001"));
-		snprintf(command, sizeof(command), "cp %s %s", first, from);
-		assert_int_equal(system(command), 0);
-	}
-	if (way != DAMAGED)
-		return;
-	fd = open(from, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	assert_int_equal(write(fd, garbage, sizeof(garbage)), sizeof(garbage));
-	close(fd);
-}
-
-static void
-put_back(struct fixture *f)
-{
-	char from[PATH_MAX], to[PATH_MAX];
-
-	snprintf(to, sizeof(to), "%s", fx_path(f, f->active, LOST));
-	snprintf(from, sizeof(from), "%s/kept", f->dir);
-	assert_int_equal(rename(from, to), 0);
-}
 
 static void
 lost_segment(enum way way)
@@ -255,30 +190,6 @@ test_not_compacted(void **state)
 	assert_int_equal(readable(s, work, &live, &last), n);
 	store_close(s);
 	fx_free(&f);
-}
-
-static void
-move_file(struct fixture *f, const char *name, const char *to_name, bool back)
-{
-	char from[PATH_MAX], to[PATH_MAX];
-
-	snprintf(from, sizeof(from), "%s", fx_path(f, f->active, name));
-	snprintf(to, sizeof(to), "%s/%s", f->dir, to_name);
-	assert_int_equal(back ? rename(to, from) : rename(from, to), 0);
-}
-
-/* A spool of so many segments; the last is the one appended to. */
-static struct store *
-segments(struct fixture *f, unsigned char *id, uint32_t n)
-{
-	struct store *s;
-
-	fx_make(f);
-	f->host.segment_max_bytes = 16 * 1024;
-	s = fx_alice(f, id);
-	while (s->spool->head.number < n || f->serial % 4 != 0)
-		assert_int_equal(fx_deliver(f, SLICE(""), 2000, NULL), STORE_OK);
-	return s;
 }
 
 /* The last segment is gone: no UID in it is given out again, whoever had the log open; put back, it counts again. */

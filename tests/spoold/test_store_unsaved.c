@@ -61,6 +61,22 @@ writev(int fd, const struct iovec *v, int n)
 	return is_due(fd, lseek(fd, 0, SEEK_CUR)) ? -1 : syscall(SYS_writev, fd, v, n);
 }
 
+static unsigned	nscans;		/* how often a segment was opened to be read */
+
+int
+openat(int dir, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	va_start(ap, flags);
+	if (flags & O_CREAT)
+		mode = va_arg(ap, mode_t);
+	va_end(ap);
+	nscans += strncmp(path, "log.", 4) == 0;
+	return (int)syscall(SYS_openat, dir, path, flags, mode);
+}
+
 /* Each message of a view is in order, has a body that can be read, and the flags asked for; how many there are. */
 static uint32_t
 count(struct store *s, const struct view *v, uint32_t flags)
@@ -290,6 +306,125 @@ test_too_much(void **state)
 	fx_free(&f);
 }
 
+/* While it is known that it cannot be written each reader goes through what is not in it once, not again to find that out. */
+static void
+test_read_once(void **state)
+{
+	char data[PATH_MAX];
+	struct fixture f;
+	unsigned char id[16];
+	uint32_t exists;
+	struct view v;
+	struct store *s;
+
+	(void)state;
+	fx_make(&f);
+	s = fx_alice(&f, id);
+	fx_deliver_n(&f, 5);
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	snprintf(data, sizeof(data), "%s/data.mdb", fx_path(&f, f.index, ""));
+	failing = data;
+	fail_with = ENOSPC;
+	only_meta = false;
+	fx_deliver_n(&f, 3);
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	s->ix.save_again_ms = mono_ms() + 3600000;
+	nscans = 0;
+	assert_int_equal(view_count(s, &v, &exists), STORE_OK);
+	assert_int_equal(exists, 8);
+	assert_int_equal(nscans, 1);
+	failing = NULL;
+	store_close(s);
+	fx_free(&f);
+}
+
+/* Compaction moves the bodies, and the index cannot be told: they are found where they are. */
+static void
+test_compacted(void **state)
+{
+	char data[PATH_MAX];
+	struct uid_range range;
+	struct uid_set set = fx_one(&range, 1, 2);
+	struct store_compacted done;
+	struct fixture f;
+	unsigned char id[16];
+	uint32_t exists;
+	uint64_t modseq, n;
+	struct view v;
+	struct store *s;
+
+	(void)state;
+	fx_make(&f);
+	f.host.segment_max_bytes = 16 * 1024;
+	s = fx_alice(&f, id);
+	while (s->spool->head.number < 3)
+		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(store_expunge(s, id, &set, false, &modseq), STORE_OK);
+	assert_int_equal(store_purge(s, now_ms() + 3600000, &n), STORE_OK);
+	assert_int_equal(store_checkpoint(s, NULL, true), STORE_OK);
+	snprintf(data, sizeof(data), "%s/data.mdb", fx_path(&f, f.index, ""));
+	failing = data;
+	fail_with = ENOSPC;
+	only_meta = false;
+	assert_int_equal(fx_deliver(&f, SLICE(""), 100, NULL), STORE_OK);
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	assert_int_equal(view_count(s, &v, &exists), STORE_OK);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_int_equal(done.segments, 1);
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	assert_int_equal(count(s, &v, 0), exists);
+	failing = NULL;
+	usleep((INDEX_SAVE_MS + 100) * 1000);
+	assert_int_equal(count(s, &v, 0), exists);
+	store_close(s);
+	fx_check_replay(&f, false);
+	fx_free(&f);
+}
+
+/* A change of very many messages is several records, each a transaction otherwise: as many as may be read in memory are. */
+static void
+test_large_changes(void **state)
+{
+	char data[PATH_MAX];
+	struct uid_range range;
+	struct uid_set set = fx_one(&range, 1, UINT32_MAX);
+	struct arena a = arena_make(1 << 20);
+	enum store_result r = STORE_OK;
+	struct mbox_info info;
+	struct fixture f;
+	unsigned char id[16];
+	uint32_t nchanged = 0, nmsgs = 20000;
+	uint64_t modseq;
+	struct store *s;
+
+	(void)state;
+	fx_make(&f);
+	s = fx_alice(&f, id);
+	fx_deliver_n(&f, nmsgs);
+	assert_int_equal(store_mbox_by_name(s, INBOX, &a, &info), STORE_OK);
+	snprintf(data, sizeof(data), "%s/data.mdb", fx_path(&f, f.index, ""));
+	failing = data;
+	fail_with = ENOSPC;
+	only_meta = false;
+	for (int i = 0; r == STORE_OK && i < 20; i++) {
+		struct flag_change c = {.op = i & 1 ? FLAGS_REMOVE : FLAGS_ADD, .flags = MSG_SEEN};
+
+		assert_int_equal(store_flags(s, id, &set, &c, &modseq), STORE_OK);
+		nchanged += nmsgs;
+		if ((r = store_mbox_by_name(s, INBOX, &a, &info)) == STORE_OK)
+			assert_int_equal(info.unseen, i & 1 ? nmsgs : 0);
+	}
+	assert_int_equal(r, STORE_TEMP);
+	assert_in_range(nchanged, INDEX_MEMORY_MSGS, INDEX_MEMORY_MSGS + nmsgs);
+	failing = NULL;
+	usleep((INDEX_SAVE_MS + 100) * 1000);
+	assert_int_equal(store_mbox_by_name(s, INBOX, &a, &info), STORE_OK);
+	assert_int_equal(info.exists, nmsgs);
+	store_close(s);
+	arena_free(&a);
+	fx_free(&f);
+}
+
 /* A file system of its own that turns read-only, as ext4 does after an error. False: not to be had (not root). */
 static bool
 disk_make(char *dir)
@@ -377,6 +512,9 @@ main(void)
 		cmocka_unit_test(test_read_only),
 		cmocka_unit_test(test_meta_page),
 		cmocka_unit_test(test_too_much),
+		cmocka_unit_test(test_read_once),
+		cmocka_unit_test(test_compacted),
+		cmocka_unit_test(test_large_changes),
 		cmocka_unit_test(test_disk_turns_read_only),
 	};
 

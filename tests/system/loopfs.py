@@ -1,6 +1,7 @@
 """A small ext4 with a journal, or an XFS, in a file, for tests that fill a disk or cut its power. Needs root and loop mounts."""
 import atexit
 import fcntl
+import glob
 import os
 import shutil
 import struct
@@ -66,11 +67,28 @@ class LoopFs:
             try:
                 self.run("umount", self.at)
                 self.is_mounted = False
-                return
+                break
             except subprocess.CalledProcessError:
                 if i == 99:
                     raise
                 time.sleep(0.1)
+        # A process with mounts of its own, also of somebody else's, that began meanwhile has it still: to mount it
+        # again would be to share what is shut down.
+        deadline = time.time() + 60
+        while self.is_held():
+            if time.time() > deadline:
+                raise RuntimeError(f"{self.at} is still mounted for some other process")
+            time.sleep(0.02)
+
+    def is_held(self):
+        for name in glob.glob("/sys/block/loop*/loop/backing_file"):
+            try:
+                with open(name) as f:
+                    if f.read().strip() == self.image:
+                        return True
+            except OSError:
+                pass
+        return False
 
     def cut_power(self):
         """From here on nothing more reaches the image: what the page cache and the open transaction hold is gone."""

@@ -190,7 +190,8 @@ def power_fails(suite):
         nflags += sum(map(len, run.flagged.values()))
         for u in USERS:
             n += 1
-            assert suite.deliver(message(f"p{n}"), [u])[0][0] == 250
+            said = suite.deliver(message(f"p{n}"), [u])
+            assert said[0][0] == 250, (said, suite.fs.free())
             acked.append((n, u))
             new = {uid for uid, x in inbox(suite, u).items() if x[0] == b"p%d" % n}
             assert new and min(new) > highest[u], (u, new, highest[u])
@@ -209,7 +210,7 @@ class PowerSuite(Suite):
 
 def cuts(kind, rounds, seed):
     try:
-        fs = loopfs.LoopFs(400, kind)
+        fs = loopfs.LoopFs(1000, kind)
     except Skip as e:
         print(f"ok 1 - power_fails on {kind} # SKIP {e}")
         return 0

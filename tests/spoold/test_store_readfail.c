@@ -68,14 +68,6 @@ end(void)
 	return failed;
 }
 
-static int
-no_sync(void *arg, const struct store_commit *c)
-{
-	(void)arg;
-	(void)c;
-	return 0;
-}
-
 /* ---- the log's bytes ---- */
 
 static int
@@ -172,7 +164,7 @@ make(struct ready *r, bool with_checkpoint, bool is_large)
 	*r = (struct ready){.exists = (uint32_t)messages - 3, .bytes = is_large ? LARGE_BYTES : SMALL_BYTES};
 	/* Some thousand logs are made, and each synced. */
 	fx_make_in(&r->f, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	r->f.host.commit = no_sync;
+	r->f.host.commit = fx_no_sync;
 	r->f.host.segment_max_bytes = (is_large ? 6 : 13) * r->bytes;
 	s = fx_alice(&r->f, r->id);
 	for (int i = 0; i < messages; i++) {

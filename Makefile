@@ -15,7 +15,7 @@ PKGS	= libevent_core lmdb libsasl2 libseccomp openssl libisal libutf8proc
 DEPS_BUILD = build-essential pkg-config libevent-dev liblmdb-dev libsasl2-dev libsasl2-modules sasl2-bin \
 	libseccomp-dev libssl-dev libisal-dev libutf8proc-dev zlib1g-dev runit openssl
 DEPS_CHECK = libcmocka-dev python3 mandoc clang postfix swaks isync mutt fetchmail getmail6 curl ca-certificates procps \
-	neomutt offlineimap3 imapfilter libmail-imapclient-perl libio-socket-ssl-perl e2fsprogs mount fuse3 libfuse3-dev
+	neomutt offlineimap3 imapfilter libmail-imapclient-perl libio-socket-ssl-perl e2fsprogs xfsprogs mount fuse3 libfuse3-dev
 DEPS_BENCH_TOOLS = e2fsprogs xfsprogs mount strace python3-matplotlib
 
 WARN	= -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
@@ -165,6 +165,12 @@ concurrency: deps
 	@$(MAKE) --no-print-directory -s -j2 all
 	@TS_SECONDS=$(CONCURRENCY_SECONDS) TS_CLIENTS=$(CONCURRENCY_CLIENTS) python3 tests/run.py concurrency
 
+# The power cut again and again under load, POWERCUT_SECONDS on an ext4 and as long on an XFS (make check takes a sample).
+POWERCUT_SECONDS = 600
+powercut: deps
+	@$(MAKE) --no-print-directory -s -j2 all
+	@python3 tests/run.py powercut --seconds $(POWERCUT_SECONDS)
+
 # Every state that a loss of power could leave of a scripted run (make check takes a sample); and whether
 # planted bugs are found.
 crash: deps
@@ -212,6 +218,7 @@ install: all
 clean:
 	rm -rf $(B)
 
-.PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak concurrency crash crash-bugs bench bench-imap bench-big lint man install clean
+.PHONY: all tests deps deps-run run clean-state check unit asan fuzz soak concurrency powercut crash crash-bugs bench bench-imap bench-big lint man \
+	install clean
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -222,7 +222,9 @@ commitc_commit(void *arg, const struct store_commit *sc)
 	struct request q = {.nfds = 0};
 	int done;
 
-	c->last = COMMIT_FAILED;
+	/* What is undone after a failure is not waited for, and must not take the reason along. */
+	if (sc->wait)
+		c->last = COMMIT_FAILED;
 	done = request_make(&q, c, sc);
 	if (done != 0)
 		LOG("warn.commit.limit", log_slice("user", sc->user), log_u64("records", sc->nrecords));

@@ -8,6 +8,7 @@
   run.py fuzz [--seconds N]   coverage-guided, from $TS_BUILD/fuzz
   run.py soak            2,000 kills at random moments under load
   run.py concurrency     clients on the same mailboxes at once, for TS_SECONDS
+  run.py powercut [--seconds N]   the power cut again and again, so long on each file system
   run.py crash           a sample of the crash states
 
 Every test prints TAP lines ("ok 1 - name", "not ok 2 - name", "ok 3 - name # SKIP why"). A program that
@@ -192,6 +193,9 @@ def main(argv):
         name = "tests/system/test_concurrency.py"
         out, status, s = run(["python3", name], 600 + 2 * float(os.environ.get("TS_SECONDS", "12")))
         count.add(name, out, status, s)
+    elif what[0] == "powercut":
+        out, status, s = run(["python3", "tests/system/test_powercut.py", str(seconds)], 4 * seconds + 1200)
+        count.add("tests/system/test_powercut.py", out, status, s)
     elif what[0] == "crash":
         crash(count, *what[1:])
     elif what[0] == "all":

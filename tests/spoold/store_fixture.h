@@ -25,6 +25,7 @@
 
 #define ALICE	SLICE("alice")
 #define INBOX	SLICE("user.alice")
+#define FX_HOUR_MS	3600000
 
 struct fixture {
 	char		 dir[64], active[96], index[96];
@@ -399,11 +400,61 @@ fx_check_body(struct store *s, const struct msg_info *m, uint32_t number)
 	close(fd);
 }
 
+/* What makes tests of many messages quick: nothing is synced. */
+static __attribute__((unused)) int
+fx_no_sync(void *arg, const struct store_commit *c)
+{
+	(void)arg;
+	(void)c;
+	return 0;
+}
+
+/* alice, with segments of a few messages. */
+static __attribute__((unused)) void
+fx_small(struct fixture *f, unsigned char *inbox_out, struct store **s_out)
+{
+	fx_make(f);
+	f->host.commit = fx_no_sync;
+	f->host.segment_max_bytes = 32 * 1024;
+	*s_out = fx_alice(f, inbox_out);
+}
+
+/* How many messages a mailbox has, by going through them. */
+static __attribute__((unused)) uint32_t
+fx_exists(struct store *s, const unsigned char *mailbox)
+{
+	static struct msg_info msgs[STORE_BATCH_MSGS];
+	uint32_t lo = 1, total = 0;
+	struct view v;
+	size_t n;
+
+	/* The first try may find out that the index is not to be used. */
+	for (int i = 0; i < 2 && view_open(s, mailbox, false, &v) != STORE_OK; i++)
+		continue;
+	do {
+		assert_int_equal(view_range(s, &v, lo, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n), STORE_OK);
+		if (n > 0)
+			lo = msgs[n - 1].uid + 1;
+		total += (uint32_t)n;
+	} while (n == STORE_BATCH_MSGS);
+	return total;
+}
+
 static __attribute__((unused)) struct uid_set
 fx_one(struct uid_range *r, uint32_t lo, uint32_t hi)
 {
 	*r = (struct uid_range){lo, hi};
 	return (struct uid_set){r, 1};
+}
+
+static __attribute__((unused)) void
+fx_expunge(struct store *s, const unsigned char *mailbox, uint32_t lo, uint32_t hi)
+{
+	struct uid_range r;
+	struct uid_set set = fx_one(&r, lo, hi);
+	uint64_t modseq;
+
+	assert_int_equal(store_expunge(s, mailbox, &set, false, &modseq), STORE_OK);
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "commit.h"
+#include "commitc.h"
 
 static struct site site;
 static int meddle;		/* so many writes to the redundant file find another's bytes in front of them */
@@ -587,6 +588,60 @@ test_absent(void **state)
 	assert_int_equal(result_next(1), COMMIT_OK);
 }
 
+/* A committer that answers the first request so, and takes all others. */
+static _Noreturn void
+answer_one(int listen_fd, enum commit_outcome outcome)
+{
+	struct buf b = buf_make(64);
+	int fd, fds[IPC_FDS_MAX];
+	static char msg[IPC_MSG_MAX_BYTES];
+	size_t nfds;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pack_u8(&b, COMMIT_RESULT);
+	pack_u64(&b, 1);
+	pack_u8(&b, (uint8_t)outcome);
+	if ((fd = accept(listen_fd, NULL, NULL)) < 0 || ipc_recv(fd, msg, sizeof(msg), fds, &nfds) <= 0 ||
+	    ipc_send(fd, buf_slice(&b), NULL, 0) != 0)
+		_exit(1);
+	while (ipc_recv(fd, msg, sizeof(msg), fds, &nfds) > 0)
+		ipc_close_fds(fds, nfds);
+	_exit(0);
+}
+
+/* Why a request was refused is still known after what is undone because of it, which nobody waits for. */
+static void
+test_reason(void **state)
+{
+	static struct site here = {.partitions = {"default"}, .npartitions = 1};
+	static char socket_path[PATH_MAX];
+	struct record r = {.type = RECORD_EXPUNGE};
+	struct store_commit sc = {.user = SLICE("alice"), .partition = "default", .records = &r, .nrecords = 1, .wait = true};
+	struct commitc c;
+	int listen_fd, status;
+	pid_t pid;
+
+	(void)state;
+	(void)snprintf(socket_path, sizeof(socket_path), "%s", in_dir("commit"));
+	here.conf.commit_socket = socket_path;
+	listen_fd = ipc_listen(socket_path, SOCK_SEQPACKET, 0600, 4);
+	assert_true(listen_fd >= 0);
+	if ((pid = fork()) == 0)
+		answer_one(listen_fd, COMMIT_ABSENT);
+	close(listen_fd);
+	commitc_init(&c, &here);
+	sc.log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	assert_int_equal(commitc_commit(&c, &sc), -1);
+	assert_int_equal(c.last, COMMIT_ABSENT);
+	sc.wait = false;
+	assert_int_equal(commitc_commit(&c, &sc), 0);
+	assert_int_equal(c.last, COMMIT_ABSENT);
+	close(sc.log_fd);
+	commitc_close(&c);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int
 main(void)
 {
@@ -605,6 +660,7 @@ main(void)
 		ROW(test_drain),
 		ROW(test_single_copy),
 		ROW(test_absent),
+		ROW(test_reason),
 	};
 
 	cmocka_set_test_filter(getenv("ONLY"));

@@ -74,14 +74,6 @@ renameat(int a, const char *from, int b, const char *to)
 
 /* ---- a history ---- */
 
-static int
-no_sync(void *arg, const struct store_commit *c)
-{
-	(void)arg;
-	(void)c;
-	return 0;
-}
-
 static uint32_t seed;
 
 static uint32_t
@@ -140,7 +132,7 @@ make_history(struct fixture *f, struct boxes *b, uint32_t changes)
 	uint64_t n;
 
 	fx_make(f);
-	f->host.commit = no_sync;
+	f->host.commit = fx_no_sync;
 	f->host.segment_max_bytes = 32 * 1024;
 	s = fx_alice(f, b->inbox);
 	assert_int_equal(store_mbox_create(s, ARCHIVE, USE_ARCHIVE, b->archive), STORE_OK);
@@ -352,7 +344,7 @@ test_waste(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	f.host.segment_max_bytes = 64 * 1024;
 	s = fx_alice(&f, id);
 	for (int i = 0; i < 40; i++)
@@ -409,7 +401,7 @@ test_open_segment(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	f.host.segment_max_bytes = 64 * 1024;
 	s = fx_alice(&f, id);
 	for (int i = 0; i < 40; i++)
@@ -644,7 +636,7 @@ test_checkpoint_cut(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	s = fx_alice(&f, id);
 	fx_deliver_n(&f, 20000);
 	assert_int_equal(store_current_begin(s), STORE_OK);

@@ -8,14 +8,6 @@
 
 #include "store_fixture.h"
 
-static int
-no_sync(void *arg, const struct store_commit *c)
-{
-	(void)arg;
-	(void)c;
-	return 0;
-}
-
 static uint32_t
 exists(struct store *s)
 {
@@ -63,7 +55,7 @@ test_torn_tail(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	s = fx_alice(&f, id);
 	fx_deliver_n(&f, 3);
 	store_close(s);
@@ -101,7 +93,7 @@ test_torn_tail_old_epoch(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	s = fx_alice(&f, id);
 	fx_deliver_n(&f, 3);
 	store_close(s);
@@ -140,7 +132,7 @@ test_epochs(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	/* Not ended: raised. Ended: the same again. Forced: raised. Its file lost: above what the logs name. */
 	assert_int_equal(epoch_begin(f.active, "default", false, &epoch), 0);
 	assert_int_equal(epoch, f.host.epoch + 1);
@@ -198,7 +190,7 @@ test_fence_after_checkpoint(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	s = fx_alice(&f, id);
 	fx_deliver_n(&f, 2100);
 	assert_int_equal(exists(s), 2100);
@@ -238,7 +230,7 @@ test_flipped_bits(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	s = fx_alice(&f, id);
 	head_bytes = s->spool->head.bytes;
 	fx_deliver_n(&f, 2);
@@ -309,7 +301,7 @@ test_mail_like_a_log(void **state)
 	store_close(s);
 	evil = slurp(&g, "log.000001", &n);
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	s = fx_alice(&f, id);
 	d = (struct store_delivery){.user = ALICE, .mailbox = SLICE(""), .sender = SLICE("e"), .qid = SLICE("q"), .key = key,
 	    .guid = guid, .date_ms = now_ms(), .body = {.mem = {evil, n}, .fd = -1, .bytes = n}};
@@ -396,7 +388,7 @@ test_kill(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	f.host.segment_max_bytes = 300000;
 	store_close(fx_alice(&f, id));
 	for (int i = 0; i < 2; i++)
@@ -459,7 +451,7 @@ test_two_writers(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	f.host.segment_max_bytes = 40000;
 	store_close(fx_alice(&f, id));
 	store_drop_cached();
@@ -511,7 +503,7 @@ test_sealed(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	s = fx_alice(&f, id);
 	fx_deliver_n(&f, 1);
 	assert_int_equal(spool_lock(s->spool), STORE_OK);

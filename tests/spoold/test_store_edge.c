@@ -5,56 +5,11 @@
 #include "store/checkpoint.h"
 #include "store_fixture.h"
 
-#define HOUR_MS	3600000
-
-static int
-no_sync(void *arg, const struct store_commit *c)
-{
-	(void)arg;
-	(void)c;
-	return 0;
-}
-
 static enum store_result
 deliver_key(struct fixture *f, uint32_t number, size_t bytes)
 {
 	f->serial = number - 1;
 	return fx_deliver(f, SLICE(""), bytes, NULL);
-}
-
-static uint32_t
-exists(struct store *s, const unsigned char *id)
-{
-	struct view v;
-	static struct msg_info msgs[STORE_BATCH_MSGS];
-	size_t n;
-	uint32_t lo = 1, total = 0;
-
-	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
-	do {
-		assert_int_equal(view_range(s, &v, lo, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n), STORE_OK);
-		if (n > 0)
-			lo = msgs[n - 1].uid + 1;
-		total += (uint32_t)n;
-	} while (n == STORE_BATCH_MSGS);
-	return total;
-}
-
-static void
-expunge(struct store *s, const unsigned char *id, uint32_t lo, uint32_t hi)
-{
-	uint64_t modseq;
-
-	assert_int_equal(store_expunge(s, id, &(struct uid_set){&(struct uid_range){lo, hi}, 1}, false, &modseq), STORE_OK);
-}
-
-static void
-small(struct fixture *f, unsigned char *id, struct store **s)
-{
-	fx_make(f);
-	f->host.commit = no_sync;
-	f->host.segment_max_bytes = 32 * 1024;
-	*s = fx_alice(f, id);
 }
 
 /* A retried delivery was dropped as a duplicate; the first was expunged, purged and compacted. */
@@ -68,7 +23,7 @@ dup_back(bool at_mark, bool without_checkpoint)
 	uint64_t n;
 	uint32_t before, after;
 
-	small(&f, id, &s);
+	fx_small(&f, id, &s);
 	assert_int_equal(deliver_key(&f, 1000, 2000), STORE_OK);	/* uid 1: the original */
 	f.serial = 0;
 	for (int i = 0; i < 20; i++)
@@ -77,21 +32,21 @@ dup_back(bool at_mark, bool without_checkpoint)
 		assert_int_equal(store_checkpoint(s, NULL, true), STORE_OK);
 	assert_int_equal(deliver_key(&f, 1000, 2000), STORE_OK);	/* the retry */
 	f.serial = 500;
-	before = exists(s, id);
+	before = fx_exists(s, id);
 	assert_int_equal(before, 21);
-	expunge(s, id, 1, 1);
-	assert_int_equal(exists(s, id), 20);
-	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	fx_expunge(s, id, 1, 1);
+	assert_int_equal(fx_exists(s, id), 20);
+	assert_int_equal(store_purge(s, now_ms() + FX_HOUR_MS, &n), STORE_OK);
 	assert_int_equal(n, 1);
 	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
 	assert_true(done.segments > 0);
-	before = exists(s, id);
+	before = fx_exists(s, id);
 	store_close(s);
 	if (without_checkpoint)
 		unlink(fx_path(&f, f.active, "checkpoint"));
 	fx_remove_index(&f);
 	s = fx_open(&f);
-	after = exists(s, id);
+	after = fx_exists(s, id);
 	if (before != after)
 		fail_msg("%u messages before the rebuild, %u after", before, after);
 	store_close(s);
@@ -125,11 +80,11 @@ tail_damage(uint64_t from_end, bool cut)
 	char byte;
 	int fd;
 
-	small(&f, id, &s);
+	fx_small(&f, id, &s);
 	for (int i = 0; i < 40; i++)
 		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
-	expunge(s, id, 3, 3);
-	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	fx_expunge(s, id, 3, 3);
+	assert_int_equal(store_purge(s, now_ms() + FX_HOUR_MS, &n), STORE_OK);
 	fd = open(fx_path(&f, f.active, "log.000001"), O_RDWR | O_CLOEXEC);
 	fstat(fd, &st);
 	if (cut)
@@ -185,11 +140,11 @@ test_head(void **state)
 	int fd;
 
 	(void)state;
-	small(&f, id, &s);
+	fx_small(&f, id, &s);
 	for (int i = 0; i < 40; i++)
 		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
-	expunge(s, id, 3, 3);
-	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	fx_expunge(s, id, 3, 3);
+	assert_int_equal(store_purge(s, now_ms() + FX_HOUR_MS, &n), STORE_OK);
 	fd = open(fx_path(&f, f.active, "log.000001"), O_RDWR | O_CLOEXEC);
 	fstat(fd, &st);
 	assert_int_equal(pread(fd, &byte, 1, 60), 1);
@@ -217,7 +172,7 @@ test_void(void **state)
 	uint32_t before, after;
 
 	(void)state;
-	small(&f, id, &s);
+	fx_small(&f, id, &s);
 	f.serial = 999;
 	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, &p), STORE_OK);
 	store_void(&f.host, ALICE, p.modseq);
@@ -225,16 +180,16 @@ test_void(void **state)
 	f.serial = 0;
 	for (int i = 0; i < 40; i++)
 		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
-	before = exists(s, id);
+	before = fx_exists(s, id);
 	assert_int_equal(before, 41);
-	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	assert_int_equal(store_purge(s, now_ms() + FX_HOUR_MS, &n), STORE_OK);
 	assert_int_equal(n, 1);
 	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
 	store_close(s);
 	unlink(fx_path(&f, f.active, "checkpoint"));
 	fx_remove_index(&f);
 	s = fx_open(&f);
-	after = exists(s, id);
+	after = fx_exists(s, id);
 	assert_int_equal(after, before);
 	store_close(s);
 	fx_free(&f);
@@ -254,7 +209,7 @@ test_made_inbox(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	f.host.segment_max_bytes = 32 * 1024;
 	assert_int_equal(store_create(&f.host, ALICE), STORE_OK);
 	for (int i = 0; i < 40; i++)
@@ -262,8 +217,8 @@ test_made_inbox(void **state)
 	s = fx_open(&f);
 	assert_int_equal(store_mbox_by_name(s, INBOX, &a, &before), STORE_OK);
 	memcpy(id, before.id, 16);
-	expunge(s, id, 1, 40);
-	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	fx_expunge(s, id, 1, 40);
+	assert_int_equal(store_purge(s, now_ms() + FX_HOUR_MS, &n), STORE_OK);
 	assert_int_equal(n, 40);
 	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
 	assert_int_equal(store_mbox_by_name(s, INBOX, &a, &before), STORE_OK);
@@ -275,7 +230,7 @@ test_made_inbox(void **state)
 	assert_int_equal(before.uidvalidity, after.uidvalidity);
 	assert_int_equal(before.uidnext, after.uidnext);
 	assert_int_equal(before.highestmodseq, after.highestmodseq);
-	assert_int_equal(exists(s, id), 0);
+	assert_int_equal(fx_exists(s, id), 0);
 	store_close(s);
 	arena_free(&a);
 	fx_free(&f);
@@ -291,15 +246,15 @@ test_dup_purged(void **state)
 	uint64_t n;
 
 	(void)state;
-	small(&f, id, &s);
+	fx_small(&f, id, &s);
 	assert_int_equal(deliver_key(&f, 7, 200), STORE_OK);
-	assert_int_equal(exists(s, id), 1);
-	expunge(s, id, 1, 1);
+	assert_int_equal(fx_exists(s, id), 1);
+	fx_expunge(s, id, 1, 1);
 	assert_int_equal(deliver_key(&f, 7, 200), STORE_OK);
-	assert_int_equal(exists(s, id), 0);	/* expunged: the key still holds */
-	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	assert_int_equal(fx_exists(s, id), 0);	/* expunged: the key still holds */
+	assert_int_equal(store_purge(s, now_ms() + FX_HOUR_MS, &n), STORE_OK);
 	assert_int_equal(deliver_key(&f, 7, 200), STORE_OK);
-	if (exists(s, id) != 0)
+	if (fx_exists(s, id) != 0)
 		fail_msg("purged within the window: the retry is delivered");
 	store_close(s);
 	fx_free(&f);

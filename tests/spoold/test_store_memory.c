@@ -20,14 +20,6 @@ struct spool_state {
 
 static unsigned char	id[16];		/* INBOX */
 
-static int
-no_sync(void *arg, const struct store_commit *c)
-{
-	(void)arg;
-	(void)c;
-	return 0;
-}
-
 /* ---- operations, in the child: nothing here may end in cmocka ---- */
 
 static enum store_result
@@ -211,7 +203,7 @@ make(struct fixture *f, const struct row *row)
 	uint64_t modseq;
 
 	fx_make_in(f, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	f->host.commit = no_sync;
+	f->host.commit = fx_no_sync;
 	f->host.segment_max_bytes = 8192;
 	s = fx_alice(f, id);
 	fx_deliver_n(f, MESSAGES);

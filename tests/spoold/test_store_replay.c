@@ -165,15 +165,6 @@ random_step(struct fixture *f, struct store *s)
 	arena_free(&a);
 }
 
-/* Nothing to wait for: what is compared is not what a disk has. */
-static int
-no_sync(void *arg, const struct store_commit *c)
-{
-	(void)arg;
-	(void)c;
-	return 0;
-}
-
 static void
 play(uint32_t from)
 {
@@ -184,7 +175,7 @@ play(uint32_t from)
 
 	seed = from;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	f.host.segment_max_bytes = 3000 + from % 50000;
 	s = fx_alice(&f, id);
 	for (int i = 0; i < 200; i++) {
@@ -234,7 +225,7 @@ test_rebuild_20000(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	s = fx_alice(&f, id);
 	for (int i = 0; i < 20000; i++) {
 		assert_int_equal(fx_deliver(&f, SLICE(""), 4096, NULL), STORE_OK);
@@ -266,7 +257,7 @@ test_damaged_checkpoint(void **state)
 
 	(void)state;
 	fx_make(&f);
-	f.host.commit = no_sync;
+	f.host.commit = fx_no_sync;
 	s = fx_alice(&f, id);
 	fx_deliver_n(&f, CHECKPOINT_RECORDS + 10);
 	random_mailbox(s);

@@ -6,53 +6,6 @@
 #include "store/checkpoint.h"
 #include "store_fixture.h"
 
-#define HOUR_MS	3600000
-
-static int
-no_sync(void *arg, const struct store_commit *c)
-{
-	(void)arg;
-	(void)c;
-	return 0;
-}
-
-static uint32_t
-exists(struct store *s, const unsigned char *id)
-{
-	struct view v;
-	static struct msg_info msgs[STORE_BATCH_MSGS];
-	size_t n;
-	uint32_t lo = 1, total = 0;
-
-	/* The first try may find out that the index is not to be used. */
-	for (int i = 0; i < 2 && view_open(s, id, false, &v) != STORE_OK; i++)
-		continue;
-	do {
-		assert_int_equal(view_range(s, &v, lo, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n), STORE_OK);
-		if (n > 0)
-			lo = msgs[n - 1].uid + 1;
-		total += (uint32_t)n;
-	} while (n == STORE_BATCH_MSGS);
-	return total;
-}
-
-static void
-expunge(struct store *s, const unsigned char *id, uint32_t lo, uint32_t hi)
-{
-	uint64_t modseq;
-
-	assert_int_equal(store_expunge(s, id, &(struct uid_set){&(struct uid_range){lo, hi}, 1}, false, &modseq), STORE_OK);
-}
-
-static void
-small(struct fixture *f, unsigned char *id, struct store **s)
-{
-	fx_make(f);
-	f->host.commit = no_sync;
-	f->host.segment_max_bytes = 32 * 1024;
-	*s = fx_alice(f, id);
-}
-
 /* A session whose index was put aside by another process; meanwhile the segment it stands in is compacted. */
 static void
 test_stale_env(void **state)
@@ -67,7 +20,7 @@ test_stale_env(void **state)
 	uint32_t got;
 
 	(void)state;
-	small(&f, id, &s);
+	fx_small(&f, id, &s);
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
 	store_close(s);
@@ -76,10 +29,10 @@ test_stale_env(void **state)
 	assert_int_equal(pipe(back), 0);
 	if (fork() == 0) {
 		s = fx_open(&f);
-		(void)exists(s, id);
+		(void)fx_exists(s, id);
 		(void)!write(back[1], "x", 1);
 		(void)!read(to[0], &c, 1);
-		got = exists(s, id);
+		got = fx_exists(s, id);
 		(void)!write(back[1], &got, sizeof(got));
 		_exit(0);
 	}
@@ -88,12 +41,12 @@ test_stale_env(void **state)
 	for (int i = 0; i < 60; i++)
 		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
 	s = fx_open(&f);
-	assert_int_equal(exists(s, id), 65);
-	expunge(s, id, 1, 3);
-	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	assert_int_equal(fx_exists(s, id), 65);
+	fx_expunge(s, id, 1, 3);
+	assert_int_equal(store_purge(s, now_ms() + FX_HOUR_MS, &n), STORE_OK);
 	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
 	assert_true(done.segments > 0);
-	assert_int_equal(exists(s, id), 62);
+	assert_int_equal(fx_exists(s, id), 62);
 	(void)!write(to[1], "x", 1);
 	assert_int_equal(read(back[0], &got, sizeof(got)), sizeof(got));
 	wait(&status);
@@ -136,7 +89,7 @@ test_rebuild_between(void **state)
 	char c;
 
 	(void)state;
-	small(&f, id, &s);
+	fx_small(&f, id, &s);
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
 	assert_int_equal(store_checkpoint(s, NULL, true), STORE_OK);	/* inside segment 1 */
@@ -153,13 +106,13 @@ test_rebuild_between(void **state)
 		pause_from = to[0];
 		while (store_open(&f.host, ALICE, &s) != FOUND)
 			usleep(1000);
-		got = exists(s, id);
+		got = fx_exists(s, id);
 		(void)!write(back[1], &got, sizeof(got));
 		_exit(0);
 	}
 	s = fx_open(&f);
-	expunge(s, id, 1, 3);
-	assert_int_equal(store_purge(s, now_ms() + HOUR_MS, &n), STORE_OK);
+	fx_expunge(s, id, 1, 3);
+	assert_int_equal(store_purge(s, now_ms() + FX_HOUR_MS, &n), STORE_OK);
 	(void)!write(to[1], "x", 1);
 	assert_int_equal(read(back[0], &c, 1), 1);
 	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
@@ -170,8 +123,8 @@ test_rebuild_between(void **state)
 	store_close(s);
 	store_drop_cached();
 	s = fx_open(&f);
-	if (got != 62 || exists(s, id) != 62)
-		fail_msg("of 62 messages the rebuilt index has %u, and %u for who opens it later", got, exists(s, id));
+	if (got != 62 || fx_exists(s, id) != 62)
+		fail_msg("of 62 messages the rebuilt index has %u, and %u for who opens it later", got, fx_exists(s, id));
 	store_close(s);
 	fx_free(&f);
 }
@@ -188,7 +141,7 @@ test_made_anew(void **state)
 	int status;
 
 	(void)state;
-	small(&f, id, &s);
+	fx_small(&f, id, &s);
 	for (int i = 0; i < 40; i++)
 		assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
 	snprintf(aside, sizeof(aside), "%s/aside", f.dir);
@@ -198,7 +151,7 @@ test_made_anew(void **state)
 	s = fx_reopen(&f, s, true);
 	assert_true(s->ix.meta.has_holes);
 	before = s->ix.meta.inode;
-	assert_true(exists(s, id) < 40);
+	assert_true(fx_exists(s, id) < 40);
 	store_close(s);
 	/* Nothing happened: it is the same one. */
 	s = fx_open(&f);
@@ -221,7 +174,7 @@ test_made_anew(void **state)
 	s = fx_open(&f);
 	assert_int_not_equal(s->ix.meta.inode, before);
 	assert_false(s->ix.meta.has_holes);
-	assert_int_equal(exists(s, id), 40);
+	assert_int_equal(fx_exists(s, id), 40);
 	store_close(s);
 	/* And one that is only put aside is made by who comes. */
 	before = s->ix.meta.inode;
@@ -229,7 +182,7 @@ test_made_anew(void **state)
 	s = fx_open(&f);
 	assert_int_not_equal(s->ix.meta.inode, 0);
 	assert_int_equal(access(fx_path(&f, f.index, "data.mdb"), F_OK), 0);
-	assert_int_equal(exists(s, id), 40);
+	assert_int_equal(fx_exists(s, id), 40);
 	store_close(s);
 	fx_free(&f);
 }

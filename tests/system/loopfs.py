@@ -1,6 +1,7 @@
-"""A small ext4 with a journal in a file, for tests that fill a disk or cut its power. Needs root and loop mounts."""
+"""A small ext4 with a journal, or an XFS, in a file, for tests that fill a disk or cut its power. Needs root and loop mounts."""
 import atexit
 import fcntl
+import glob
 import os
 import shutil
 import struct
@@ -10,29 +11,35 @@ import time
 
 from suite import Skip
 
-# linux/fs.h: _IOR('X', 125, __u32); ext4 knows it as EXT4_IOC_SHUTDOWN
+# linux/fs.h: _IOR('X', 125, __u32); ext4 knows it as EXT4_IOC_SHUTDOWN, XFS, whose it was, as XFS_IOC_GOINGDOWN
 FS_SHUTDOWN = 0x8004587D
 NOLOGFLUSH = 2
 
+MAKE = {
+    "ext4": (["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "has_journal", "-E", "lazy_itable_init=0"], "loop,errors=remount-ro"),
+    "xfs": (["mkfs.xfs", "-q", "-f"], "loop"),
+}
+
 
 class LoopFs:
-    def __init__(self, megabytes):
+    def __init__(self, megabytes, kind="ext4"):
         if os.geteuid() != 0:
             raise Skip("needs root")
         self.dir = tempfile.mkdtemp(prefix="tsloop.", dir="/tmp")
         os.chmod(self.dir, 0o755)
         self.image, self.at = self.dir + "/image", self.dir + "/fs"
         self.is_mounted = False
+        self.kind = kind
         os.mkdir(self.at)
         atexit.register(self.close)
         with open(self.image, "wb") as f:
             f.truncate(megabytes << 20)
         try:
-            self.run("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "has_journal", "-E", "lazy_itable_init=0", self.image)
+            self.run(*MAKE[kind][0], self.image)
             self.mount()
         except (FileNotFoundError, subprocess.CalledProcessError) as e:
             self.close()
-            raise Skip(f"no loop-mounted ext4 here: {e}")
+            raise Skip(f"no loop-mounted {kind} here: {e}")
         os.chmod(self.at, 0o755)
 
     @staticmethod
@@ -41,7 +48,7 @@ class LoopFs:
         subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
 
     def mount(self):
-        self.run("mount", "-o", "loop,errors=remount-ro", self.image, self.at)
+        self.run("mount", "-t", self.kind, "-o", MAKE[self.kind][1], self.image, self.at)
         self.is_mounted = True
 
     def break_it(self):
@@ -60,11 +67,28 @@ class LoopFs:
             try:
                 self.run("umount", self.at)
                 self.is_mounted = False
-                return
+                break
             except subprocess.CalledProcessError:
                 if i == 99:
                     raise
                 time.sleep(0.1)
+        # A process with mounts of its own, also of somebody else's, that began meanwhile has it still: to mount it
+        # again would be to share what is shut down.
+        deadline = time.time() + 60
+        while self.is_held():
+            if time.time() > deadline:
+                raise RuntimeError(f"{self.at} is still mounted for some other process")
+            time.sleep(0.02)
+
+    def is_held(self):
+        for name in glob.glob("/sys/block/loop*/loop/backing_file"):
+            try:
+                with open(name) as f:
+                    if f.read().strip() == self.image:
+                        return True
+            except OSError:
+                pass
+        return False
 
     def cut_power(self):
         """From here on nothing more reaches the image: what the page cache and the open transaction hold is gone."""

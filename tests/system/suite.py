@@ -8,6 +8,7 @@ import glob
 import imaplib
 import os
 import poplib
+import pty
 import re
 import shutil
 import signal
@@ -205,6 +206,14 @@ class Suite:
         with self.lmtp(port) as l:
             return l.send(sender, [t if "@" in t else f"{t}@{DOMAIN}" for t in to], message)
 
+    # --- the operator's tools
+    def spoolctl(self, *words, **kw):
+        return subprocess.run(self.spoolctl_argv(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=120, **kw)
+
+    def spoolctl_argv(self, *words):
+        return [BUILD + "/spoolctl", "-s", self.base + "/run/spoold/upkeep", *words]
+
     def redundant_has(self, needle):
         """Days whose log holds the bytes, with how often."""
         days = {}
@@ -359,6 +368,25 @@ def children(pid):
         return out
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def on_a_terminal(argv):
+    """What a program says that thinks it is on one."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(argv[0], argv)
+    out = b""
+    while True:
+        try:
+            piece = os.read(fd, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        out += piece
+    os.close(fd)
+    os.waitpid(pid, 0)
+    return out
 
 
 def message(n, size=0, subject=None):

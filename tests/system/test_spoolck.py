@@ -2,7 +2,6 @@
 named with its place, a rebuilt index is the same to clients, exit statuses are what the page says."""
 import glob
 import os
-import pty
 import re
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ import sys
 import threading
 import time
 
-from suite import BUILD, Suite, main, message, note
+from suite import BUILD, Suite, main, message, note, on_a_terminal
 
 CONF = {"spoold": "segment_max = 64k\nexpunge_keep = 0\ncompact_waste = 5\nupkeep_rate = 1g\n"}
 
@@ -71,9 +70,8 @@ def good_under_load(suite):
             assert p.returncode == 0 and "findings 0 failed 0" in p.stdout, p.stdout[-3000:] + p.stderr[-2000:]
             p = spoolck(suite, *(["-l"] if runs % 2 else []), "rebuild", "alice", "bob")
             assert p.returncode == 0, p
-            p = subprocess.run([BUILD + "/spoolctl", "-fs", suite.base + "/run/spoold/upkeep", "upkeep", "alice"],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
-            assert p.returncode == 0, p.stdout
+            p = suite.spoolctl("-f", "upkeep", "alice")
+            assert p.returncode == 0, p
             runs += 1
     finally:
         stop.set()
@@ -114,22 +112,9 @@ def statuses(suite):
     assert not glob.glob(suite.base + "/spool/index/default/~ck*")
 
 
-def on_a_terminal(suite):
+def shows_progress(suite):
     """The bar, there and only there."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        a = argv(suite, "verify", "-a")
-        os.execv(a[0], a)
-    out = b""
-    while True:
-        try:
-            piece = os.read(fd, 4096)
-        except OSError:
-            break
-        if not piece:
-            break
-        out += piece
-    os.waitpid(pid, 0)
+    out = on_a_terminal(argv(suite, "verify", "-a"))
     assert b"bytes" in out and b"left" in out and b"findings 0" in out, out
     assert spoolck(suite, "verify", "-a").stderr == ""
 
@@ -192,8 +177,7 @@ def stopped(suite):
 
 
 def compact(suite, verb="compact", user="bob"):
-    return subprocess.run([BUILD + "/spoolctl", "-fs", suite.base + "/run/spoold/upkeep", verb, user],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    return suite.spoolctl("-f", verb, user)
 
 
 def readable(suite, user="bob"):
@@ -346,5 +330,5 @@ def accept_the_first(suite):
 
 
 if __name__ == "__main__":
-    sys.exit(main(Suite(users=3, conf=CONF), [good_under_load, shows, statuses, on_a_terminal, stopped,
+    sys.exit(main(Suite(users=3, conf=CONF), [good_under_load, shows, statuses, shows_progress, stopped,
                                                        refuses_to_accept, accept_a_segment, accept_a_record, accept_the_first]))

@@ -1,7 +1,6 @@
 """Upkeep of a running suite: purge and compaction while sessions are open and mail arrives, its process killed at
 random, and ordered by rotated after a rotation."""
 import os
-import pty
 import random
 import re
 import signal
@@ -12,20 +11,12 @@ import sys
 import threading
 import time
 
-from suite import BUILD, Skip, Suite, main, message, note
+from suite import BUILD, Skip, Suite, main, message, note, on_a_terminal
 from test_rotation import ctl
 
 CONF = {"spoold": "expunge_keep = 0\nsegment_max = 64k\ncompact_waste = 10\nupkeep_rate = 1g\n"}
 MESSAGES = 400
 kept = {}	# uid -> bytes
-
-
-def argv(suite, *rest):
-    return [BUILD + "/spoolctl", "-s", suite.base + "/run/spoold/upkeep", *rest]
-
-
-def spoolctl(suite, *rest, **kw):
-    return subprocess.run(argv(suite, *rest), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, **kw)
 
 
 def log_bytes(suite):
@@ -69,7 +60,7 @@ def compacts(suite):
     before = log_bytes(suite)
     old = suite.imap("alice")
     old.select("INBOX")
-    p = spoolctl(suite, "upkeep", "alice")
+    p = suite.spoolctl("upkeep", "alice")
     assert p.returncode == 0, p
     assert re.search(r"alice: users 1 failed 0 purged %d segments [1-9]" % (MESSAGES - len(kept)), p.stdout), p.stdout
     assert p.stderr == "", "progress on a pipe: " + p.stderr
@@ -100,7 +91,7 @@ def killed(suite):
     kills = 0
     suite.expect(r"warn\.child\.died .*spoold/upkeep")
     for i in range(12):
-        order = subprocess.Popen(argv(suite, "-f", "upkeep", "-a"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        order = subprocess.Popen(suite.spoolctl_argv("-f", "upkeep", "-a"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         imap = suite.imap("alice")
         imap.select("INBOX")
         _, data = imap.uid("search", "UID", "%d:*" % (max(kept) + 1))
@@ -118,10 +109,10 @@ def killed(suite):
     t.join()
     assert not faults, faults[:3]
     deadline = time.time() + 10
-    while spoolctl(suite, "upkeep", "-a").returncode == 111:
+    while suite.spoolctl("upkeep", "-a").returncode == 111:
         assert time.time() < deadline
         time.sleep(0.1)
-    p = spoolctl(suite, "upkeep", "-a")
+    p = suite.spoolctl("upkeep", "-a")
     assert p.returncode == 0, p
     imap = suite.imap("alice")
     now = bodies(imap)
@@ -144,14 +135,14 @@ def rotation_orders(suite):
 
 def refuses(suite):
     """A stranger gives no orders, a bad line is told from a bad day, and an unknown user is a failure."""
-    assert spoolctl(suite, "upkeep", "nobody.at.all").returncode == 1
-    assert spoolctl(suite, "upkeep").returncode == 100
-    assert spoolctl(suite, "shake", "-a").returncode == 100
-    assert spoolctl(suite, "upkeep", "../alice").returncode == 111
+    assert suite.spoolctl("upkeep", "nobody.at.all").returncode == 1
+    assert suite.spoolctl("upkeep").returncode == 100
+    assert suite.spoolctl("shake", "-a").returncode == 100
+    assert suite.spoolctl("upkeep", "../alice").returncode == 111
     if os.geteuid() != 0:
         raise Skip("needs root to be a stranger")
     suite.expect(r"warn\.peer\.refused")
-    p = spoolctl(suite, "upkeep", "-a", user=64999)
+    p = suite.spoolctl("upkeep", "-a", user=64999)
     assert p.returncode == 111 and "not allowed" in p.stderr, p
 
 
@@ -203,29 +194,17 @@ def statuses(suite):
                             stderr=subprocess.PIPE, text=True, timeout=60)
     assert nobody.returncode == 111 and "No such file" in nobody.stderr, nobody
     for words in (["-x", "upkeep", "-a"], ["upkeep", "-a", "alice"], ["-a"], []):
-        assert spoolctl(suite, *words).returncode == 100, words
+        assert suite.spoolctl(*words).returncode == 100, words
     # the first is done although the second is not known; the worst of both is told
-    p = spoolctl(suite, "checkpoint", "nobody.at.all", "alice")
+    p = suite.spoolctl("checkpoint", "nobody.at.all", "alice")
     assert p.returncode == 1 and "alice: users 1 failed 0" in p.stdout, p
-    p = spoolctl(suite, "checkpoint", "alice")
+    p = suite.spoolctl("checkpoint", "alice")
     assert p.returncode == 0, p
 
 
 def shows_progress(suite):
     """On a terminal, and only there."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execv(BUILD + "/spoolctl", argv(suite, "-f", "upkeep", "-a"))
-    out = b""
-    while True:
-        try:
-            piece = os.read(fd, 4096)
-        except OSError:
-            break
-        if not piece:
-            break
-        out += piece
-    os.waitpid(pid, 0)
+    out = on_a_terminal(suite.spoolctl_argv("-f", "upkeep", "-a"))
     assert b"users" in out and b"[" in out and b"%" in out, out
 
 

@@ -116,7 +116,8 @@ make_dirs(struct site *s)
 
 /* ---- locks ---- */
 
-static void
+/* False, with errno 0, when another has it for longer than we wait. */
+static bool
 lock_wait(int fd, const char *partition)
 {
 	struct timespec step = {.tv_nsec = LOCK_STEP_MS * 1000000L};
@@ -125,11 +126,10 @@ lock_wait(int fd, const char *partition)
 
 	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
-			DIE(EXIT_TEMP, "fatal.lock", log_str("partition", partition));
+			return false;
 		if (mono_ms() >= end) {
 			errno = 0;
-			DIE(EXIT_TEMP, "fatal.lock", log_str("partition", partition),
-			    log_str("why", "another spoold has this partition"));
+			return false;
 		}
 		if (!is_logged)
 			LOG("lock.wait", log_str("partition", partition),
@@ -137,11 +137,12 @@ lock_wait(int fd, const char *partition)
 		is_logged = true;
 		nanosleep(&step, NULL);
 	}
+	return true;
 }
 
 /* True when the lock came with us over a SIGHUP. Where its file cannot be had the partition is down. */
 static bool
-lock_take(struct site *s, struct parent *p, size_t i)
+lock_take(struct site *s, struct parent *p, size_t i, bool is_reload)
 {
 	char name[128], path[PATH_MAX];
 	int fd;
@@ -150,13 +151,23 @@ lock_take(struct site *s, struct parent *p, size_t i)
 	s->lock_fds[i] = parent_kept_fd(p, name);
 	if (s->lock_fds[i] >= 0)
 		return true;
+	if (s->is_down[i])
+		return false;
 	(void)snprintf(path, sizeof(path), "%s/%s/lock", s->conf.active_dir, s->partitions[i]);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) {
 		partition_down(s, i, "lock");
 		return false;
 	}
-	lock_wait(fd, s->partitions[i]);
+	if (!lock_wait(fd, s->partitions[i])) {
+		/* The others go on where they were going; at a start all are another's. */
+		if (!is_reload)
+			DIE(EXIT_TEMP, "fatal.lock", log_str("partition", s->partitions[i]),
+			    log_str("why", errno == 0 ? "another spoold has this partition" : strerrordesc_np(errno)));
+		partition_down(s, i, "lock");
+		close(fd);
+		return false;
+	}
 	s->lock_fds[i] = fd;
 	parent_keep_fd(p, name, fd);
 	return false;
@@ -164,10 +175,25 @@ lock_take(struct site *s, struct parent *p, size_t i)
 
 /* ---- epoch ---- */
 
-/* For the image that replaces us at a SIGHUP: the epoch in force, and which partitions are not in it. */
+/* For the image that replaces us at a SIGHUP: the epoch in force; and a descriptor by name for each partition that is not in it. */
 struct kept {
-	uint32_t	epoch, down;
+	uint32_t	epoch;
 };
+
+static void
+down_name(const struct site *s, size_t i, char out[128])
+{
+	(void)snprintf(out, 128, "down.%s", s->partitions[i]);
+}
+
+static bool
+was_down(const struct site *s, struct parent *p, size_t i)
+{
+	char name[128];
+
+	down_name(s, i, name);
+	return parent_kept_fd(p, name) >= 0;
+}
 
 static void
 epoch_keep(const struct site *s, struct parent *p)
@@ -175,20 +201,30 @@ epoch_keep(const struct site *s, struct parent *p)
 	struct kept kept = {.epoch = s->epoch};
 	int fd = memfd_create(KEPT_EPOCH, MFD_CLOEXEC);
 
-	for (size_t i = 0; i < s->npartitions; i++)
-		kept.down |= (uint32_t)s->is_down[i] << i;
 	if (fd < 0 || pwrite(fd, &kept, sizeof(kept), 0) != (ssize_t)sizeof(kept))
 		DIE(EXIT_TEMP, "fatal.epoch", log_str("what", "memory file"));
 	parent_keep_fd(p, KEPT_EPOCH, fd);
+	for (size_t i = 0; i < s->npartitions; i++) {
+		char name[128];
+		int copy;
+
+		if (!s->is_down[i])
+			continue;
+		down_name(s, i, name);
+		if ((copy = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0)
+			DIE(EXIT_TEMP, "fatal.epoch", log_str("what", "memory file"));
+		parent_keep_fd(p, name, copy);
+	}
 }
 
+/* Epoch 0: this is no reload. */
 static struct kept
 epoch_kept(struct parent *p)
 {
 	int fd = parent_kept_fd(p, KEPT_EPOCH);
 	struct kept kept = {0};
 
-	if (fd < 0 || pread(fd, &kept, sizeof(kept), 0) != (ssize_t)sizeof(kept))
+	if (fd >= 0 && (pread(fd, &kept, sizeof(kept), 0) != (ssize_t)sizeof(kept) || kept.epoch == 0))
 		DIE(EXIT_TEMP, "fatal.epoch", log_str("what", "the one before the reload"));
 	return kept;
 }
@@ -235,18 +271,19 @@ static void
 take_partitions(struct site *s, struct parent *p)
 {
 	uint32_t epochs[PARTITIONS_MAX];
-	struct kept kept = {0};
+	struct kept kept = epoch_kept(p);
 
 	for (size_t i = 0; i < s->npartitions; i++) {
-		bool is_kept = !s->is_down[i] && lock_take(s, p, i);
+		bool is_kept = lock_take(s, p, i, kept.epoch != 0);
 
 		if (is_kept && kept.epoch == 0)
-			kept = epoch_kept(p);
-		/* One that was down has missed epochs. */
-		if (is_kept && (kept.down >> i & 1) == 0)
+			DIE(EXIT_TEMP, "fatal.epoch", log_str("what", "the one before the reload"));
+		/* One that was down may have missed epochs: then its own is behind. */
+		if (is_kept && (!was_down(s, p, i) || (epoch_read(s->conf.active_dir, s->partitions[i], &epochs[i]) &&
+		    epochs[i] == kept.epoch)))
 			epochs[i] = kept.epoch;
 		else
-			epochs[i] = epoch_of(s, i, is_kept);
+			epochs[i] = epoch_of(s, i, false);
 	}
 	epoch_level(s, epochs);
 	epoch_keep(s, p);
@@ -267,6 +304,8 @@ open_volumes(struct site *s)
 		fd = s->is_down[i] ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0 || fstat(fd, &st) != 0) {
 			partition_down(s, i, "open");
+			if (fd >= 0)
+				close(fd);
 			s->volume_of[i] = s->nvolumes;
 			s->volumes[s->nvolumes++] = (struct volume){.fd = -1};
 			continue;

@@ -105,6 +105,7 @@ static enum store_result
 walk_segment(struct walk *w, uint32_t number, bool is_last)
 {
 	struct walk before = *w;
+	size_t nholes = w->holes.n;
 	struct segment_head now;
 	char name[SEGMENT_NAME_BYTES];
 	struct record r;
@@ -133,6 +134,8 @@ walk_segment(struct walk *w, uint32_t number, bool is_last)
 	if (is_last || (fd = openat(w->spool->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return STORE_OK;
 	if (segment_read(fd, slice_of(w->spool->user), number, &now) == 0 && now.salt != scan.head.salt) {
+		before.holes = w->holes;
+		before.holes.n = nholes;
 		*w = before;
 		w->ck->done_bytes = begin;
 		close(fd);

@@ -177,6 +177,9 @@ body_open_again(struct store *s, uint64_t modseq, const struct ix_body *b, int *
 	struct body_file *f = &s->body_file;
 	enum body_state state = BODY_GOOD;
 
+	/* The file may have been put back, repaired, under its name. */
+	if (f->fd >= 0 && f->segment == b->segment && f->generation == b->generation && file_check(f, modseq, b) != BODY_GOOD)
+		body_file_close(f);
 	if (f->fd < 0 || f->segment != b->segment || f->generation != b->generation) {
 		body_file_close(f);
 		state = file_open(s->spool, b, f);

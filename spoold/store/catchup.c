@@ -79,6 +79,26 @@ is_at_stop(const struct index *ix)
 	    (ix->meta.segment == ix->stop_segment && ix->meta.offset >= ix->stop_offset));
 }
 
+/* The end is in a segment that has no record yet: the index stands at its beginning. 0, or -1 with errno. */
+static int
+enter_segment(struct index *ix, struct scan *s)
+{
+	const struct numbers *n = &s->head.numbers;
+	struct record none = {.type = RECORD_SEGMENT, .modseq = n->next_modseq};
+	struct ix_meta *m = &ix->meta;
+
+	if (s->at != s->head.bytes)
+		return 0;
+	if (note_holes(ix, s, &none) != 0)
+		return -1;
+	m->segment = s->head.number;
+	m->salt = s->head.salt;
+	m->offset = s->at;
+	m->next_modseq = n->next_modseq > m->next_modseq ? n->next_modseq : m->next_modseq;
+	m->next_uid = n->next_uid > m->next_uid ? n->next_uid : m->next_uid;
+	return 0;
+}
+
 enum store_result
 index_catch_up(struct index *ix, bool *more_out)
 {
@@ -121,6 +141,8 @@ index_catch_up(struct index *ix, bool *more_out)
 		is_next = r.type == RECORD_NEXT;
 		n++;
 	}
+	if (got == SCAN_END && scan.head.number > m->segment && enter_segment(ix, &scan) != 0)
+		got = SCAN_ERROR;
 	*more_out = got == SCAN_RECORD && !is_at_stop(ix) && (n == CATCH_UP_RECORDS || ix->touched >= CATCH_UP_MSGS);
 	if (got == SCAN_ERROR) {
 		enum store_result bad = fail(ix);

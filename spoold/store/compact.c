@@ -39,6 +39,7 @@ struct writer {
 	struct segment_head head;	/* the new one's */
 	uint64_t	 expected;	/* where the next record of the old segment must begin */
 	uint32_t	 epoch;		/* of the last one */
+	uint64_t	 next_modseq;	/* likewise */
 	uint64_t	 other_bytes;	/* of the new one: all but live bodies */
 };
 
@@ -213,7 +214,7 @@ may_drop(const struct writer *w, const struct scan *scan, const struct record *r
 		return is_crashed > 0 ? COMPACTED : FAILED;
 	if (store_read_begin(s) != STORE_OK)
 		return FAILED;
-	may = hole_is_accepted(&s->ix, w->head.number, w->expected, to);
+	may = hole_is_accepted(&s->ix, w->head.number, w->expected, to, w->next_modseq);
 	return index_end(&s->ix) != STORE_OK ? FAILED : may ? COMPACTED : IS_DAMAGED;
 }
 
@@ -234,6 +235,7 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t 
 	scan.is_single = true;
 	w->expected = scan.at;
 	w->epoch = scan.head.numbers.epoch;
+	w->next_modseq = scan.head.numbers.next_modseq;
 	if (got == SCAN_RECORD && (scan.head.salt != old->salt || scan.at != old->bytes))
 		out = FAILED;	/* not the file we looked at */
 	while (out == COMPACTED && got == SCAN_RECORD && (got = scan_next(&scan, &r)) == SCAN_RECORD) {
@@ -243,6 +245,7 @@ copy_all(struct writer *w, uint32_t n, const struct segment_head *old, uint64_t 
 			out = errno == EBADMSG ? IS_DAMAGED : FAILED;
 		w->expected = scan.at;
 		w->epoch = r.epoch;
+		w->next_modseq = r.next_modseq;
 	}
 	if (got == SCAN_ERROR)
 		out = FAILED;
@@ -474,10 +477,6 @@ mark_forward(struct store *s, const struct store_pace *pace, uint32_t *before_ou
 	return STORE_OK;
 }
 
-/*
- * Of a log with a segment missing, and of an index made of one with something missing, nothing is thrown away: what is not
- * there may name it. Until it was put back and the index made anew from the whole log, or the loss is accepted.
- */
 /* COMPACTED: the segment is there, or given up; IS_DAMAGED; FAILED: it cannot be read just now. */
 static enum outcome
 look_for(struct store *s, uint32_t n)
@@ -493,10 +492,14 @@ look_for(struct store *s, uint32_t n)
 	}
 	if (store_read_begin(s) != STORE_OK)
 		return FAILED;
-	is = hole_is_accepted(&s->ix, n, 0, UINT64_MAX);
+	is = hole_is_accepted(&s->ix, n, 0, UINT64_MAX, 0);
 	return index_end(&s->ix) != STORE_OK ? FAILED : is ? COMPACTED : IS_DAMAGED;
 }
 
+/*
+ * Of a log with a segment missing, and of an index made of one with something missing, nothing is thrown away: what is not
+ * there may name it. Until it was put back and the index made anew from the whole log, or the loss is accepted.
+ */
 static enum outcome
 look_for_holes(struct store *s)
 {

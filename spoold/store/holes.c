@@ -17,16 +17,55 @@ key_hole(uint32_t segment, uint64_t from)
 	return k;
 }
 
+/* The same hole, and not another that stands there since compaction moved what followed. */
+static bool
+is_same(const struct ix_hole *h, const struct loss *l)
+{
+	return h->to == l->to && h->modseq_from == l->modseq_from && h->modseq_to == l->modseq_to;
+}
+
 void
 hole_found(struct index *ix, const struct loss *l)
 {
 	struct ix_key k = key_hole(l->segment, l->from);
 	struct ix_hole h = {.to = l->to, .modseq_from = l->modseq_from, .modseq_to = l->modseq_to}, was;
+	bool is_known = index_get_fixed(ix, &k, &was, sizeof(was));
 
-	if (index_get_fixed(ix, &k, &was, sizeof(was)) && was.to == h.to)
+	if (is_known && is_same(&was, l))
 		return;
 	index_put(ix, &k, &h, sizeof(h));
-	ix->meta.has_holes++;
+	if (!is_known || was.is_accepted)
+		ix->meta.has_holes++;
+}
+
+/*
+ * With a hole is given up what names what it held: once compaction has left the hole out, a replay meets that first. A mailbox
+ * that is not there has no number.
+ */
+static void
+accept_echoes(struct index *ix, const struct loss *l)
+{
+	struct ix_key from = key_of('h');
+	struct slice k, v;
+	struct ix_hole h;
+	struct iter it;
+
+	iter_begin(&it, ix, &from, 1);
+	while (iter_next(&it, &k, &v)) {
+		struct ix_key at = {.n = k.n};
+
+		memcpy(at.p, k.p, k.n);
+		if (v.n != sizeof(h))
+			continue;
+		memcpy(&h, v.p, sizeof(h));
+		if (h.to != 0 || h.is_accepted ||
+		    (h.modseq_from != 0 && (h.modseq_from < l->modseq_from || h.modseq_from >= l->modseq_to)))
+			continue;
+		h.is_accepted = 1;
+		index_put(ix, &at, &h, sizeof(h));
+		ix->meta.has_holes--;
+	}
+	iter_end(&it);
 }
 
 static void
@@ -35,8 +74,9 @@ accept_one(struct index *ix, const struct loss *l)
 	struct ix_key k = key_hole(l->segment, l->from);
 	struct ix_hole h = {.to = l->to, .modseq_from = l->modseq_from, .modseq_to = l->modseq_to, .is_accepted = 1}, was;
 
+	accept_echoes(ix, l);
 	if (index_get_fixed(ix, &k, &was, sizeof(was)) && !was.is_accepted) {
-		if (was.to != h.to)
+		if (!is_same(&was, l))
 			return;
 		ix->meta.has_holes--;
 	}
@@ -72,12 +112,12 @@ holes_accept(struct index *ix, struct slice extra)
 }
 
 bool
-hole_is_accepted(struct index *ix, uint32_t segment, uint64_t from, uint64_t to)
+hole_is_accepted(struct index *ix, uint32_t segment, uint64_t from, uint64_t to, uint64_t modseq_from)
 {
 	struct ix_key k = key_hole(segment, from);
 	struct ix_hole h;
 
-	return index_get_fixed(ix, &k, &h, sizeof(h)) && h.is_accepted && h.to == to;
+	return index_get_fixed(ix, &k, &h, sizeof(h)) && h.is_accepted && h.to == to && h.modseq_from == modseq_from;
 }
 
 bool

@@ -14,7 +14,7 @@ bool	holes_accept(struct index *, struct slice extra);
 /* The i-th hole of such an extra; false: there are not so many. */
 bool	loss_unpack(struct slice extra, size_t i, struct loss *out);
 /* Is exactly that given up? In any transaction. */
-bool	hole_is_accepted(struct index *, uint32_t segment, uint64_t from, uint64_t to);
+bool	hole_is_accepted(struct index *, uint32_t segment, uint64_t from, uint64_t to, uint64_t modseq_from);
 /* May a record of that modseq have stood in one, open or given up? In any transaction. */
 bool	hole_may_hold(struct index *, uint64_t modseq);
 /* Adds those that are open to an array of struct loss. In a read transaction. */

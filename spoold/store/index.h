@@ -122,7 +122,7 @@ enum store_result index_catch_up(struct index *, bool *more_out);
 #define INDEX_MEMORY_RECORDS	20000
 #define INDEX_MEMORY_MSGS	200000	/* that those change */
 enum store_result index_catch_up_unsaved(struct index *);
-/* In any transaction: is there anything to catch up with? (One fstat, one faccessat.) */
+/* In any transaction: is there anything to catch up with? (Two looks at the log's directory.) */
 bool		 index_is_behind(struct index *);
 
 /* index.c, for rebuild.c: opens the environment at path (its directory exists). An LMDB or errno code. */

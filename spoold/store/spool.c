@@ -434,6 +434,9 @@ make_ready(struct spool *s, const struct stat *st, bool appends)
 
 	s->at = size;
 	s->allocated = (uint64_t)st->st_blocks * 512;
+	/* Who began it may have died before its name was synced: nothing is written in it before. */
+	if (size == s->head.bytes && s->head.number > 1 && s->write_fd >= 0 && fsync(s->dir_fd) != 0)
+		return fail(s, "sync");
 	switch (read_tail(s, size, &t)) {
 	case PARSE_MORE:
 		return fail(s, "read");
@@ -461,9 +464,6 @@ make_ready(struct spool *s, const struct stat *st, bool appends)
 	}
 	if (r == STORE_OK && appends && is_full(s))
 		r = roll(s);
-	/* Who began it may have died before its name was synced: nothing is acknowledged in it before. */
-	if (r == STORE_OK && appends && s->at == s->head.bytes && s->head.number > 1 && fsync(s->dir_fd) != 0)
-		return fail(s, "sync");
 	return r;
 }
 

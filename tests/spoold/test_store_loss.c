@@ -511,6 +511,134 @@ test_moved_after_accept(void **state)
 	fx_free(&f);
 }
 
+/* Once compaction has left an accepted hole out, what named its body is no new one, however often the log is replayed. */
+static void
+test_link_after_accept(void **state)
+{
+	struct arena a = arena_make(1 << 20);
+	struct store_compacted done;
+	struct uid_range range;
+	struct uid_set set = fx_one(&range, 1, 1);
+	struct copied *pairs;
+	struct fixture f;
+	unsigned char id[16], work[16];
+	struct store *s;
+	uint32_t uidvalidity;
+	size_t n;
+
+	(void)state;
+	fx_make(&f);
+	f.host.segment_max_bytes = 16 * 1024;
+	s = fx_alice(&f, id);
+	assert_int_equal(store_mbox_create(s, SLICE("user.alice.work"), USE_NONE, work), STORE_OK);
+	assert_int_equal(fx_deliver(&f, SLICE(""), 2000, NULL), STORE_OK);
+	assert_int_equal(store_copy(s, id, &set, work, false, &a, &pairs, &n, &uidvalidity), STORE_OK);
+	deliver_to_segment(&f, s, 2);
+	set_byte(&f, "log.000001", message_at(s, 1) + 30, '!');
+	s = fx_reopen(&f, s, true);
+	assert_true(s->ix.meta.has_holes);
+	assert_true(fx_accept(&f, s) > 0);
+	assert_false(s->ix.meta.has_holes);
+	purge(s, id, 4, 5);
+	deliver_to_segment(&f, s, 4);
+	s = fx_reopen(&f, s, true);
+	assert_false(s->ix.meta.has_holes);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_true(done.segments >= 1 && done.damaged == 0);
+	s = fx_reopen(&f, s, true);
+	assert_false(s->ix.meta.has_holes);
+	store_close(s);
+	arena_free(&a);
+	fx_free(&f);
+}
+
+/* A last segment that is lost can be given up before anything is appended behind it. */
+static void
+test_accept_lost_last(void **state)
+{
+	struct store_compacted done;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s;
+
+	(void)state;
+	close_all(segments(&f, id, 3));
+	move_file(&f, "log.000003", "kept", false);
+	s = fx_open(&f);
+	s = fx_reopen(&f, s, true);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_int_equal(done.damaged, 1);
+	assert_int_equal(fx_accept(&f, s), 1);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_int_equal(done.damaged, 0);
+	store_close(s);
+	fx_free(&f);
+}
+
+/* A segment whose bad copy was read is put back under its name: it is read from then on. */
+static void
+test_body_put_back(void **state)
+{
+	static struct msg_info msgs[STORE_BATCH_MSGS];
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s = segments(&f, id, 3);
+	char command[2 * PATH_MAX + 16];
+	struct view v;
+	uint64_t at;
+	size_t n;
+	int fd;
+
+	(void)state;
+	assert_int_equal(view_open(s, id, false, &v), STORE_OK);
+	assert_int_equal(view_range(s, &v, 1, UINT32_MAX, msgs, STORE_BATCH_MSGS, &n), STORE_OK);
+	snprintf(command, sizeof(command), "cp %s %s/good", fx_path(&f, f.active, "log.000001"), f.dir);
+	assert_int_equal(system(command), 0);
+	set_byte(&f, "log.000001", msgs[1].body.offset + 30, '!');
+	assert_int_equal(store_body_open(s, &msgs[1], &fd, &at), STORE_DAMAGED);
+	move_file(&f, "log.000001", "bad", false);
+	move_file(&f, "log.000001", "good", true);
+	assert_int_equal(store_body_open(s, &msgs[1], &fd, &at), STORE_OK);
+	close(fd);
+	store_close(s);
+	fx_free(&f);
+}
+
+/* Another loss, at the place and of the length of one that was given up and left out: it is another. */
+static void
+test_same_place(void **state)
+{
+	struct store_compacted done;
+	struct fixture f;
+	unsigned char id[16];
+	struct store *s;
+
+	(void)state;
+	fx_make(&f);
+	f.host.segment_max_bytes = 16 * 1024;
+	s = fx_alice(&f, id);
+	deliver_to_segment(&f, s, 2);
+	set_byte(&f, "log.000001", message_at(s, 2) + 30, '!');
+	s = fx_reopen(&f, s, true);
+	assert_int_equal(fx_accept(&f, s), 1);
+	purge(s, id, 5, 6);
+	deliver_to_segment(&f, s, 4);
+	s = fx_reopen(&f, s, true);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_true(done.segments > 0);
+	s = fx_reopen(&f, s, true);
+	assert_false(s->ix.meta.has_holes);
+	set_byte(&f, "log.000001", message_at(s, 3) + 30, '!');
+	s = fx_reopen(&f, s, true);
+	assert_true(s->ix.meta.has_holes);
+	purge(s, id, 4, 4);
+	deliver_to_segment(&f, s, 6);
+	assert_int_equal(store_compact(s, NULL, 0, &done), STORE_OK);
+	assert_true(done.segments == 0 && done.damaged > 0);
+	store_close(s);
+	fx_free(&f);
+}
+
 int
 main(void)
 {
@@ -531,6 +659,10 @@ main(void)
 		cmocka_unit_test(test_put_back_before_accept),
 		cmocka_unit_test(test_nothing_to_accept),
 		cmocka_unit_test(test_moved_after_accept),
+		cmocka_unit_test(test_link_after_accept),
+		cmocka_unit_test(test_accept_lost_last),
+		cmocka_unit_test(test_body_put_back),
+		cmocka_unit_test(test_same_place),
 	};
 
 	cmocka_set_test_filter(getenv("ONLY"));

@@ -105,7 +105,7 @@ NEXT = {"n": 0}
 
 
 def kill_each_kind(suite):
-    suite.expect(r"warn\.")
+    suite.expect(r"warn\.|fatal\.(parent|listen) ")
     kinds = sorted(set(suite.pids().values()))
     note("process kinds: " + ", ".join(kinds))
     run = Run(suite, 2000, NEXT["n"], pace=0.01)
@@ -139,7 +139,7 @@ def kill_each_kind(suite):
 
 
 def kill_at_random(suite, seconds=20):
-    suite.expect(r"warn\.")
+    suite.expect(r"warn\.|fatal\.(parent|listen) ")
     run = Run(suite, 100 * seconds, NEXT["n"], pace=0.02)
     NEXT["n"] += 100 * seconds
     rng = random.Random(1)
@@ -161,7 +161,7 @@ def kill_at_random(suite, seconds=20):
 
 def reload_under_load(suite):
     """SIGHUP again and again: two committers append to the day's log, and every record in it can be read."""
-    suite.expect(r"warn\.")
+    suite.expect(r"warn\.|fatal\.(parent|listen) ")
     run, first, hups = Run(suite, 2000, NEXT["n"], pace=0.01), NEXT["n"], 0
     NEXT["n"] += 2000
     while run.left > 100:

@@ -101,7 +101,7 @@ def rev2(suite):
     s.close()
     c = client(suite, "carol")
     assert (b"LIST", (b"B&APY-se", {b"\\HasNoChildren"})) in c.cmd('LIST "" B*')[1]
-    c.cmd(b"APPEND INBOX {%d+}\r\n%s" % (len(raw), raw), "NO")
+    c.cmd(b"APPEND INBOX {%d+}\r\n%s" % (len(raw), raw))
     c.close()
 
 

@@ -209,6 +209,17 @@ session_send_file(struct session *s, int fd, uint64_t offset, uint64_t n)
 }
 
 bool
+session_is_gone(struct session *s)
+{
+	struct pollfd p = {.fd = s->fd};
+
+	/* Who only ended its own sending still reads. */
+	if (!s->is_dead && poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0)
+		(void)session_dead(s, "eof");
+	return s->is_dead;
+}
+
+bool
 session_is_quiet(struct session *s, int linger_ms)
 {
 	struct pollfd p[2] = {{.fd = s->fd, .events = POLLIN}, {.fd = env.lot_fd, .events = POLLIN}};

@@ -57,6 +57,8 @@ struct session {
  * in that time (with -1: the session is dead instead); -1: end or error, s->is_dead.
  */
 int	session_fill(struct session *, int wait_ms);
+/* Has the peer left while it waits for an answer? Asked in long work; then s->is_dead. One poll, no input is read. */
+bool	session_is_gone(struct session *);
 /* Add to the output; flushes by itself when SESSION_OUT_BYTES are held. Return -1 once the peer is dead. */
 int	session_write(struct session *, const void *, size_t);
 int	session_puts(struct session *, const char *);

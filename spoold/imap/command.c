@@ -28,6 +28,7 @@
 #define ID_PAIRS_MAX		30
 #define ID_FIELD_MAX_BYTES	30
 #define ID_VALUE_MAX_BYTES	1024
+#define ID_LOGGED_MAX_BYTES	64	/* of a value, once a session */
 
 /* APPENDLIMIT's number is IMAP_APPEND_MAX_BYTES; a test holds them equal. SASL-IR, AUTH=, STARTTLS are the edge's. */
 const char	imap_capabilities[] = "IMAP4rev1 LITERAL+"
@@ -136,6 +137,13 @@ parse_id(struct slice *cur, struct arena *arena, struct slice *name_out, struct 
 	return PARSE_OK;
 }
 
+/* For the log. */
+static struct slice
+cut(struct slice s)
+{
+	return (struct slice){s.p, s.n < ID_LOGGED_MAX_BYTES ? s.n : ID_LOGGED_MAX_BYTES};
+}
+
 static void
 id_run(struct imap *im, struct slice args)
 {
@@ -146,7 +154,9 @@ id_run(struct imap *im, struct slice args)
 		imap_bad(im, "ID (\"field\" \"value\" ...): not understood");
 		return;
 	}
-	LOG("client.id", log_slice("sid", im->s->who.sid), log_slice("name", name), log_slice("version", version));
+	if (!im->is_id_logged)
+		LOG("client.id", log_slice("sid", im->s->who.sid), log_slice("name", cut(name)), log_slice("version", cut(version)));
+	im->is_id_logged = true;
 	session_puts(im->s, "* ID (\"name\" \"twinspool\" \"version\" \"" TS_VERSION "\")\r\n");
 	imap_ok(im, "ID completed");
 }

@@ -457,11 +457,10 @@ fetch_new(struct imap *im, struct fetch_args *args, uint32_t first_uid)
 	if (f == NULL || range.lo > range.hi)
 		return;
 	/* As every response unasked (RFC 7162 3.2.4). */
-	if (condstore_is_on(im)) {
+	if (condstore_is_on(im) || imap_is_rev2(im))
 		uid_add(args);
-		if (!has_item(args, FETCH_MODSEQ))
-			args->items[args->nitems++] = (struct fetch_item){.kind = FETCH_MODSEQ};
-	}
+	if (condstore_is_on(im) && !has_item(args, FETCH_MODSEQ))
+		args->items[args->nitems++] = (struct fetch_item){.kind = FETCH_MODSEQ};
 	*f = (struct fetch){.im = im, .args = args, .body = content_make(im->store), .text = buf_make(FETCH_TEXT_MAX_BYTES),
 	    .made = buf_make(FETCH_TEXT_MAX_BYTES), .is_of_others = true};
 	set_fetch(f, &set);

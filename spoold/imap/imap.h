@@ -100,6 +100,8 @@ struct imap {
 	uint8_t		 nkeywords_told;	/* keywords named in the last untagged FLAGS */
 	uint32_t	 enabled;	/* enum enabled */
 	unsigned	 watching;	/* enum watching */
+	bool		 watch_is_utf8;	/* names in watch were written with UTF-8 enabled */
+	bool		 is_id_logged;	/* ID said who the client is: once is enough for the log */
 	uint16_t	 nwatch;	/* bytes in watch; 0: NOTIFY was not used, or is NONE */
 	char		 watch[IMAP_WATCH_MAX_BYTES];	/* the event groups as written */
 	struct store_place place;	/* what happened before it was told */

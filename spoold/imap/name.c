@@ -20,6 +20,12 @@ name_read(struct imap *im, struct slice client, bool trailing, struct mboxname *
 	return mboxname_from_client(im->s->who.user, client, is_mutf7(im, client), trailing, out);
 }
 
+enum parse
+name_read_as(struct imap *im, struct slice client, bool utf8, struct mboxname *out)
+{
+	return mboxname_from_client(im->s->who.user, client, !utf8 && utf8_is_ascii(client), false, out);
+}
+
 struct slice
 name_utf8(struct imap *im, struct slice inside, char *out)
 {

@@ -14,6 +14,8 @@
 
 /* A client's name -> inside form. What is not ASCII is UTF-8, whatever is enabled. trailing: a '/' at its end is dropped. */
 enum parse	name_read(struct imap *, struct slice client, bool trailing, struct mboxname *out);
+/* The same as written by a client that had UTF-8 enabled, or had not. */
+enum parse	name_read_as(struct imap *, struct slice client, bool utf8, struct mboxname *out);
 /* Inside form -> the name in UTF-8, as all that tells of a mailbox is given it. out: NAME_MAX_BYTES. Empty: not this user's. */
 struct slice	name_utf8(struct imap *, struct slice inside, char *out);
 /* A name in UTF-8 as a string that this client can read. 0, or -1 when the buffer is full. */

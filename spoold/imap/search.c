@@ -196,6 +196,9 @@ text_matches(struct search *s, const struct search_key *key)
 
 	if (key->text.n == 0)
 		return true;
+	/* Each looks through the whole message: not for a client that has left. */
+	if (session_is_gone(s->im->s))
+		return false;
 	if (content_parts(&s->body, &root) != STORE_OK) {
 		s->nunread++;
 		return false;
@@ -306,7 +309,7 @@ range_search(struct search *s, const struct search_key *root, struct uid_range r
 			r = view_range(im->store, s->view, lo, range.hi, s->msgs, STORE_BATCH_MSGS, &n);
 		if (r != STORE_OK)
 			return r;
-		for (size_t i = 0; i < n && out->n < out->most; i++) {
+		for (size_t i = 0; i < n && out->n < out->most && !im->s->is_dead; i++) {
 			const struct msg_info	*m = &s->msgs[i];
 
 			if (m->is_expunged)

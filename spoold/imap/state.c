@@ -11,13 +11,13 @@
 #include "imap/watch.h"
 #include "pack.h"
 
-#define STATE_VERSION	5	/* of the bytes below; another version ends the session */
+#define STATE_VERSION	6	/* of the bytes below; another version ends the session */
 
 /* All of it at its largest; the numbers are about 100 bytes. */
 static_assert(IMAP_SAVED_MAX_BYTES + IMAP_WATCH_MAX_BYTES + IMAP_TAG_MAX_BYTES + 128 <= SESSION_STATE_MAX_BYTES, "a session's state fits");
 
 enum { STATE_SELECTED = 1, STATE_READONLY = 2, STATE_IDLING = 4, STATE_CLAIMS_RECENT = 8, STATE_BEHIND = 16,
-	STATE_WATCHING = 32, STATE_ALL = 63 };
+	STATE_WATCHING = 32, STATE_WATCH_UTF8 = 64, STATE_ID_LOGGED = 128, STATE_ALL = 255 };
 
 static void
 watch_pack(const struct imap *im, struct buf *out)
@@ -39,7 +39,8 @@ imap_state_pack(const struct imap *im, struct buf *out)
 	pack_u8(out, STATE_VERSION);
 	pack_u8(out, (uint8_t)((im->is_selected ? STATE_SELECTED : 0) | (im->is_readonly ? STATE_READONLY : 0) |
 	    (im->is_idling ? STATE_IDLING : 0) | (im->is_behind ? STATE_BEHIND : 0) |
-	    (im->watching != 0 ? STATE_WATCHING : 0) | (im->is_selected && v->claims_recent ? STATE_CLAIMS_RECENT : 0)));
+	    (im->watching != 0 ? STATE_WATCHING : 0) | (im->watch_is_utf8 ? STATE_WATCH_UTF8 : 0) |
+	    (im->is_id_logged ? STATE_ID_LOGGED : 0) | (im->is_selected && v->claims_recent ? STATE_CLAIMS_RECENT : 0)));
 	pack_u8(out, im->nbad);
 	pack_u8(out, im->nbare);
 	pack_u8(out, im->nkeywords_told);
@@ -119,7 +120,7 @@ imap_state_unpack(struct slice in, struct imap *im)
 	got.nbare = unpack_u8(&u);
 	got.nkeywords_told = unpack_u8(&u);
 	got.enabled = unpack_u32(&u);
-	if ((bits & ~STATE_ALL) != 0 || got.nbad >= IMAP_BAD_MAX || got.nbare >= IMAP_BARE_MAX ||
+	if (got.nbad >= IMAP_BAD_MAX || got.nbare >= IMAP_BARE_MAX ||
 	    got.nkeywords_told > STORE_KEYWORDS_MAX || (got.enabled & ~(uint32_t)ENABLED_ALL) != 0 ||
 	    (got.enabled & (ENABLED_CONDSTORE | ENABLED_QRESYNC)) == ENABLED_QRESYNC)
 		return false;
@@ -128,7 +129,9 @@ imap_state_unpack(struct slice in, struct imap *im)
 	got.is_idling = (bits & STATE_IDLING) != 0;
 	got.view.claims_recent = (bits & STATE_CLAIMS_RECENT) != 0;
 	got.is_behind = (bits & STATE_BEHIND) != 0;
-	if ((got.is_readonly || got.view.claims_recent) && !got.is_selected)
+	got.watch_is_utf8 = (bits & STATE_WATCH_UTF8) != 0;
+	got.is_id_logged = (bits & STATE_ID_LOGGED) != 0;
+	if ((got.is_readonly || got.view.claims_recent) && (!got.is_selected || (got.is_readonly && got.view.claims_recent)))
 		return false;
 	if (got.is_selected) {
 		unpack_bytes(&u, got.view.mailbox, sizeof(got.view.mailbox));
@@ -137,12 +140,15 @@ imap_state_unpack(struct slice in, struct imap *im)
 		got.view.modseq = unpack_u64(&u);
 		got.view.expunge_modseq = unpack_u64(&u);
 		got.view.recent_uid = unpack_u32(&u);
-		if (got.view.modseq > IMAP_MODSEQ_MAX || got.view.expunge_modseq > IMAP_MODSEQ_MAX || !saved_unpack(&u, &got))
+		if (got.view.uidnext == 0 || got.view.uidvalidity == 0 || got.view.recent_uid > got.view.uidnext ||
+		    got.view.modseq > IMAP_MODSEQ_MAX || got.view.expunge_modseq > IMAP_MODSEQ_MAX || !saved_unpack(&u, &got))
 			return false;
 	}
 	if (got.is_idling && !tag_unpack(&u, got.idle_tag))
 		return false;
 	if ((bits & STATE_WATCHING) != 0 && !watch_unpack(&u, &got))
+		return false;
+	if (got.untold_modseq != 0 && (!got.is_selected || got.untold_modseq > got.view.modseq))
 		return false;
 	if (!unpack_end(&u))
 		return false;

@@ -130,10 +130,15 @@ has_modseq(const struct fetch_args *atts)
 static void
 watch_set(struct imap *im, struct watch_args *args)
 {
-	unsigned		was = im->watching;
+	unsigned		was;
+	bool			was_utf8 = im->watch_is_utf8;
 	struct store_place	place;
 	enum store_result	r;
 
+	/* What happened until now, by what was asked for until now: NOTIFY is a NOOP, too (RFC 5465 3.1). */
+	if ((im->watching & WATCHING_OTHERS) != 0)
+		others_tell(im);
+	was = im->watching;
 	im->watching = 0;
 	if (im->untold_modseq != 0) {
 		im->view.modseq = im->untold_modseq;
@@ -143,10 +148,12 @@ watch_set(struct imap *im, struct watch_args *args)
 		return;
 	if (args->groups.atts != NULL && has_modseq(args->groups.atts))
 		condstore_enable(im);
+	im->watch_is_utf8 = imap_has_utf8(im);
 	if ((r = store_place_now(im->store, &place)) == STORE_OK && args->with_status)
 		r = watch_status_tell(im, &args->groups);
 	if (r != STORE_OK) {
 		im->watching = was;
+		im->watch_is_utf8 = was_utf8;
 		imap_no_store(im, r, "NONEXISTENT");
 		return;
 	}

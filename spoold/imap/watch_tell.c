@@ -29,7 +29,7 @@ names_resolve(struct imap *im, struct watch_groups *groups)
 	for (size_t i = 0; i < groups->nnames; i++) {
 		struct slice	*name = &groups->names[i], none = SLICE("");
 
-		if (mailbox_name(im, *name, &inside) != PARSE_OK)
+		if (name_read_as(im, *name, im->watch_is_utf8, &inside) != PARSE_OK)
 			*name = none;
 		else
 			*name = name_utf8(im, (struct slice){inside.s, inside.n}, utf8);

@@ -712,6 +712,53 @@ test_waiting(void **state)
 	client_close(&c);
 }
 
+/* A NOTIFY SET that replaces another tells first what happened until then (RFC 5465 3.1). */
+static void
+test_replaced(void **state)
+{
+	struct client	c, o;
+
+	(void)state;
+	both_begin(&c, &o, "rvreplaced");
+	DO(o, "a CREATE L1\r\nb CREATE L2\r\n", "~b OK ~");
+	DO(c, "a NOTIFY SET (mailboxes L1 (MessageNew MessageExpunge))\r\n", "a OK ~");
+	append(&o, "L1", "", PLAIN);
+	/* The client's command comes before the lot woke it. */
+	DO(c, "b NOTIFY SET (mailboxes (L1 L2) (MessageNew MessageExpunge))\r\n", "* STATUS \"L1\" (MESSAGES 1 ~)\r\nb OK ~");
+	both_end(&c, &o);
+}
+
+/* Names mean what they meant when they were written, whatever is enabled later. */
+static void
+test_enabled(void **state)
+{
+	struct client	c, o;
+
+	(void)state;
+	both_begin(&c, &o, "rvenabled");
+	DO(o, "a CREATE Entw&APw-rfe\r\n", "a OK ~");
+	DO(c, "a NOTIFY SET (mailboxes Entw&APw-rfe (MessageNew MessageExpunge))\r\n", "a OK ~");
+	DO(c, "b ENABLE IMAP4rev2\r\n", "* ENABLED IMAP4rev2\r\nb OK ~");
+	append(&o, "Entw&APw-rfe", "", PLAIN);
+	WOKEN(c, "* STATUS \"Entw\xc3\xbcrfe\" (MESSAGES 1 ~)\r\n");
+	both_end(&c, &o);
+}
+
+/* RFC 9051 7.5.2 */
+static void
+test_rev2_uid(void **state)
+{
+	struct client	c;
+
+	(void)state;
+	assert_int_equal(client_begin(&c, "rvuid"), 0);
+	DO(c, "a ENABLE IMAP4rev2\r\nb SELECT INBOX\r\n", "~b OK ~");
+	DO(c, "c NOTIFY SET (selected (MessageNew (FLAGS) MessageExpunge))\r\n", "c OK ~");
+	deliver("rvuid", "");
+	WOKEN(c, "* 1 EXISTS\r\n* 1 FETCH (UID 1 FLAGS ())\r\n");
+	client_close(&c);
+}
+
 int
 main(void)
 {
@@ -735,6 +782,9 @@ main(void)
 		cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_waiting),
+		cmocka_unit_test(test_replaced),
+		cmocka_unit_test(test_enabled),
+		cmocka_unit_test(test_rev2_uid),
 	};
 
 	return cmocka_run_group_tests(tests, group_begin, group_end);

@@ -172,9 +172,9 @@ def append_raw(imap, mailbox, raw):
 
 def script(run):
     """Deliveries, flags, expunge, copy, move, append, mailboxes, segments, checkpoint, compaction, rotation."""
-    for _ in range(3):
-        run.deliver(["alice"])
-    run.deliver(["alice", "bob", "carol"], 4096)
+    for users in [["alice"]] * 3 + [["alice", "bob", "carol"]]:
+        _, codes = run.deliver(users, 4096 if len(users) > 1 else 1500)
+        assert set(codes) == {250}, (codes, run.suite.log("lmtpd")[-2000:], run.suite.log("spoold")[-2000:])
     salt, size = salt_of(run, "alice")
     # the header, and what lmtpd and the driver put in front of it, are somewhat over 700 octets
     for at in (0, size, size + 700):
@@ -321,7 +321,9 @@ def main():
         return 0
     n = failed = states = 0
     for seed, (name, what) in [(args.seed + i, p) for i in range(args.seeds) for p in plan]:
-        base = args.keep + "/" + re.sub(r"\W", "-", name) if args.keep else tempfile.mkdtemp(prefix="tscrash.", dir="/tmp")
+        if args.keep:
+            os.environ["TS_KEEP"] = "1"
+        base = args.keep + "/" + re.sub(r"\W", "-", f"{name} {seed}") if args.keep else tempfile.mkdtemp(prefix="tscrash.", dir="/tmp")
         os.makedirs(base, exist_ok=True)
         run = Run(base, seed)
         run.asserts = not args.no_assert

@@ -94,7 +94,7 @@ marks_step(uint64_t at)
 
 static char	active[256], indexes[256], redundant[256];
 
-static void __attribute__((format(printf, 1, 2)))
+_Noreturn static void __attribute__((format(printf, 1, 2)))
 violation(const char *fmt, ...)
 {
 	char text[512];
@@ -155,7 +155,7 @@ read_body(struct store *s, const char *user, const char *mailbox, const struct m
 	f->uid = m->uid;
 	f->flags = m->flags;
 	if (++nfound == sizeof(found) / sizeof(found[0]))
-		errx(1, "too many messages");
+		violation("the explorer's own: too many messages");
 }
 
 static void
@@ -244,10 +244,9 @@ read_day(const char *path)
 	size_t need;
 	char *p, *x;
 
-	if (fd < 0 || fstat(fd, &st) != 0 || (p = malloc((size_t)st.st_size + 1)) == NULL)
-		err(1, "%s", path);
-	if (read(fd, p, (size_t)st.st_size) != st.st_size)
-		err(1, "%s", path);
+	if (fd < 0 || fstat(fd, &st) != 0 || (p = malloc((size_t)st.st_size + 1)) == NULL ||
+	    read(fd, p, (size_t)st.st_size) != st.st_size)
+		violation("the explorer's own: %s: %s", path, strerror(errno));
 	close(fd);
 	x = record_parse_salt((struct slice){p, (size_t)st.st_size}, &salt, &need) == PARSE_OK ? p : p + st.st_size;
 	while ((x = memmem(x, (size_t)(p + st.st_size - x), "TSR1 ", 5)) != NULL) {
@@ -259,7 +258,7 @@ read_day(const char *path)
 		    t.start == (uint64_t)(x - p) && t.header_crc == r.header_crc &&
 		    t.body_crc == record_crc(salt, (struct slice){x + need, r.body_bytes})) {
 			if ((r.type == RECORD_MESSAGE || r.type == RECORD_BODY) && take_id(x + need, r.body_bytes, copies[ncopies]) && ++ncopies == sizeof(copies) / sizeof(copies[0]))
-				errx(1, "too many copies");
+				violation("the explorer's own: too many copies");
 			x += need + r.body_bytes;
 		} else
 			x++;
@@ -409,23 +408,23 @@ copy_tree(const char *from, const char *to)
 
 	snprintf(command, sizeof(command), "rm -rf %s && cp -a %s %s", to, from, to);
 	if (system(command) != 0)
-		errx(1, "%s", command);
+		violation("the explorer's own: %s", command);
 }
 
-/* Two cuts in a row: what the first recovery wrote to the logs is lost, the epoch it had synced is not. */
+/* Two cuts in a row: what the first recovery wrote to the logs is lost; the epoch it had synced, and the directory of it, is not. */
 static void
 check_second_cut(const struct store_host *before, const char *saved, char (*users)[32], const uint32_t *uids, uint64_t at)
 {
 	const char *partitions[] = {"default", NULL};
 	struct store_host host = *before;
-	char epoch_file[300], command[2400];
+	char epoch_file[300], command[3000];
 
 	store_drop_cached();
 	snprintf(epoch_file, sizeof(epoch_file), "%s/default/epoch", active);
-	snprintf(command, sizeof(command), "cp %s %s.epoch && rm -rf %s %s && cp -a %s %s && cp %s.epoch %s", epoch_file, saved,
-	    active, indexes, saved, active, saved, epoch_file);
+	snprintf(command, sizeof(command), "cp %s %s.epoch && rm -rf %s %s && cp -a %s %s && mkdir -p %s/default && cp %s.epoch %s",
+	    epoch_file, saved, active, indexes, saved, active, active, saved, epoch_file);
 	if (system(command) != 0)
-		errx(1, "%s", command);
+		violation("the explorer's own: %s", command);
 	host.partitions = partitions;
 	if (epoch_begin(active, "default", false, &host.epoch) != 0)
 		violation("epoch of the second start");

@@ -1,6 +1,5 @@
 /*
- * The keyed table of a lot's users. SipHash by Aumasson and Bernstein, with 1 and 3 rounds: short
- * keys, no lists to be forged. Out of memory ends the process like everywhere.
+ * The keyed table of a lot's users. Out of memory ends the process like everywhere.
  */
 #include "users.h"
 
@@ -11,53 +10,6 @@
 #include "log.h"
 
 #define BUCKETS_LEAST	64
-
-static uint64_t
-rotl(uint64_t x, int by)
-{
-	return x << by | x >> (64 - by);
-}
-
-static void
-sip_round(uint64_t v[4])
-{
-	v[0] += v[1];
-	v[1] = rotl(v[1], 13) ^ v[0];
-	v[0] = rotl(v[0], 32);
-	v[2] += v[3];
-	v[3] = rotl(v[3], 16) ^ v[2];
-	v[0] += v[3];
-	v[3] = rotl(v[3], 21) ^ v[0];
-	v[2] += v[1];
-	v[1] = rotl(v[1], 17) ^ v[2];
-	v[2] = rotl(v[2], 32);
-}
-
-static uint64_t
-sip_hash(const uint64_t key[2], struct slice s)
-{
-	uint64_t v[4] = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
-	    key[1] ^ 0x7465646279746573};
-	uint64_t word;
-	size_t at = 0;
-
-	for (; at + 8 <= s.n; at += 8) {
-		memcpy(&word, s.p + at, 8);
-		v[3] ^= word;
-		sip_round(v);
-		v[0] ^= word;
-	}
-	word = (uint64_t)s.n << 56;
-	for (size_t i = 0; at + i < s.n; i++)
-		word |= (uint64_t)(unsigned char)s.p[at + i] << (8 * i);
-	v[3] ^= word;
-	sip_round(v);
-	v[0] ^= word;
-	v[2] ^= 0xff;
-	for (int i = 0; i < 3; i++)
-		sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
 
 static struct user **
 buckets_new(size_t n)
@@ -73,14 +25,14 @@ void
 users_init(struct users *us)
 {
 	*us = (struct users){.nbuckets = BUCKETS_LEAST, .buckets = buckets_new(BUCKETS_LEAST)};
-	if (getrandom(us->key, sizeof(us->key), 0) != (ssize_t)sizeof(us->key))
+	if (getrandom(&us->secret, sizeof(us->secret), 0) != (ssize_t)sizeof(us->secret))
 		DIE(EXIT_TEMP, "fatal.system", log_str("what", "getrandom"));
 }
 
 static struct user **
 bucket_of(const struct users *us, struct slice name)
 {
-	return &us->buckets[sip_hash(us->key, name) & (us->nbuckets - 1)];
+	return &us->buckets[siphash(us->secret, name).half[0] & (us->nbuckets - 1)];
 }
 
 struct user *

@@ -1,5 +1,5 @@
 /*
- * A lot's users: name -> their sessions here. A keyed hash (SipHash-1-3 with a random key), because
+ * A lot's users: name -> their sessions here. A keyed hash (siphash.h, its secret random), because
  * names come from outside (THREATS: hash collisions). Entries exist while there are sessions.
  */
 #ifndef TS_SPOOLD_USERS_H
@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "siphash.h"
 #include "slice.h"
 
 struct lot_session;
@@ -26,7 +27,7 @@ struct users {
 	struct user	**buckets;	/* owned */
 	size_t		  nbuckets;	/* a power of two */
 	size_t		  n;
-	uint64_t	  key[2];
+	struct siphash	  secret;
 };
 
 /* A random key. Ends the process (111) without one. */

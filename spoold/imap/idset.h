@@ -1,6 +1,6 @@
 /*
  * Texts numbered in the order they first come: Message-IDs and subjects, of which THREAD only asks whether they are the same.
- * Kept is a keyed hash of 128 bits (SipHash), so that a text takes 16 bytes and nobody can forge a collision.
+ * Kept is a keyed hash of 128 bits (siphash.h), so that a text takes 16 bytes and nobody can forge a collision.
  */
 #ifndef TS_IMAP_IDSET_H
 #define TS_IMAP_IDSET_H
@@ -8,15 +8,14 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "siphash.h"
 
 #define IDSET_FULL	UINT32_MAX
 
-struct idset_key { uint64_t half[2]; };
-
 struct idset {
 	struct arena		*arena;		/* borrowed */
-	struct idset_key	 secret;
-	struct idset_key	*keys;		/* by number */
+	struct siphash		 secret;
+	struct siphash		*keys;		/* by number */
 	uint32_t		 n, cap;
 	uint32_t		*slots;		/* number + 1; 0: free */
 	uint32_t		 nslots;	/* a power of two, at least twice n; 0: none yet */
@@ -27,7 +26,5 @@ struct idset {
 struct idset		idset_make(struct arena *, size_t about);
 /* The text's number; a new one when it was not there. IDSET_FULL: the arena is. */
 uint32_t		idset_add(struct idset *, struct slice text);
-/* SipHash-2-4 with 128 bits. */
-struct idset_key	idset_hash(struct idset_key secret, struct slice text);
 
 #endif

@@ -122,6 +122,18 @@ keep_claim(struct keep *k, const char *name)
 }
 
 void
+keep_drop(struct keep *k, const char *name)
+{
+	for (size_t i = 0; i < k->nfds; i++) {
+		if (strcmp(k->fds[i].name, name) != 0)
+			continue;
+		close(k->fds[i].fd);
+		k->fds[i] = k->fds[--k->nfds];
+		return;
+	}
+}
+
+void
 keep_close_unclaimed(struct keep *k)
 {
 	for (size_t i = k->nfds; i-- > 0;) {

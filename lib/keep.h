@@ -23,6 +23,8 @@ const char	*keep_where_fault(const char *where);
 void		 keep_fd(struct keep *, const char *name, int fd);
 /* The inherited descriptor of that name, which is then kept again; or -1. */
 int		 keep_claim(struct keep *, const char *name);
+/* Closes one that keep_fd or keep_claim has; none of that name: nothing. */
+void		 keep_drop(struct keep *, const char *name);
 /* Closes what was inherited and not asked for: a listener that the new configuration no longer names. */
 void		 keep_close_unclaimed(struct keep *);
 

@@ -635,6 +635,12 @@ parent_kept_fd(struct parent *p, const char *name)
 	return keep_claim(p->keep, name);
 }
 
+void
+parent_drop_fd(struct parent *p, const char *name)
+{
+	keep_drop(p->keep, name);
+}
+
 int
 child_chan(const struct child *c)
 {

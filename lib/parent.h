@@ -66,6 +66,8 @@ bool		 parent_check_where(const char *key, const char *where, struct conf_wrong 
 /* Keeps any descriptor open over SIGHUP under a name; parent_kept_fd gives it back after, or -1. */
 void		 parent_keep_fd(struct parent *, const char *name, int fd);
 int		 parent_kept_fd(struct parent *, const char *name);
+/* Closes it, kept or not asked for yet; none of that name: nothing. */
+void		 parent_drop_fd(struct parent *, const char *name);
 /* Forks a child; the pointer stays valid over its restarts and until a once child was reaped. */
 struct child	*parent_spawn(struct parent *, const struct child_spec *);
 /* The channel of a running child (parent's end, non-blocking), -1 while it is down. */

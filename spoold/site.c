@@ -140,6 +140,31 @@ lock_wait(int fd, const char *partition)
 	return true;
 }
 
+static void
+lock_name(const struct site *s, size_t i, char out[128])
+{
+	(void)snprintf(out, 128, "lock.%s", s->partitions[i]);
+}
+
+/* Held it would keep a disk that is to be repaired from being unmounted. */
+static void
+lock_let_go(struct site *s, struct parent *p, size_t i)
+{
+	char name[128];
+
+	lock_name(s, i, name);
+	parent_drop_fd(p, name);
+	s->lock_fds[i] = -1;
+}
+
+static bool
+is_same_file(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 /* True when the lock came with us over a SIGHUP. Where its file cannot be had the partition is down. */
 static bool
 lock_take(struct site *s, struct parent *p, size_t i, bool is_reload)
@@ -147,13 +172,18 @@ lock_take(struct site *s, struct parent *p, size_t i, bool is_reload)
 	char name[128], path[PATH_MAX];
 	int fd;
 
-	(void)snprintf(name, sizeof(name), "lock.%s", s->partitions[i]);
-	s->lock_fds[i] = parent_kept_fd(p, name);
-	if (s->lock_fds[i] >= 0)
-		return true;
+	s->lock_fds[i] = -1;
 	if (s->is_down[i])
 		return false;
+	lock_name(s, i, name);
 	(void)snprintf(path, sizeof(path), "%s/%s/lock", s->conf.active_dir, s->partitions[i]);
+	fd = parent_kept_fd(p, name);
+	if (fd >= 0 && is_same_file(fd, path)) {
+		s->lock_fds[i] = fd;
+		return true;
+	}
+	if (fd >= 0)
+		lock_let_go(s, p, i);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) {
 		partition_down(s, i, "lock");
@@ -208,9 +238,11 @@ epoch_keep(const struct site *s, struct parent *p)
 		char name[128];
 		int copy;
 
-		if (!s->is_down[i])
-			continue;
 		down_name(s, i, name);
+		if (!s->is_down[i]) {
+			parent_drop_fd(p, name);
+			continue;
+		}
 		if ((copy = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0)
 			DIE(EXIT_TEMP, "fatal.epoch", log_str("what", "memory file"));
 		parent_keep_fd(p, name, copy);
@@ -279,13 +311,15 @@ take_partitions(struct site *s, struct parent *p)
 		if (is_kept && kept.epoch == 0)
 			DIE(EXIT_TEMP, "fatal.epoch", log_str("what", "the one before the reload"));
 		/* One that was down may have missed epochs: then its own is behind. */
-		if (is_kept && (!was_down(s, p, i) || (epoch_read(s->conf.active_dir, s->partitions[i], &epochs[i]) &&
-		    epochs[i] == kept.epoch)))
-			epochs[i] = kept.epoch;
-		else
-			epochs[i] = epoch_of(s, i, false);
+		if (was_down(s, p, i) && !s->is_down[i])
+			is_kept = kept.epoch != 0 && epoch_read(s->conf.active_dir, s->partitions[i], &epochs[i]) &&
+			    epochs[i] == kept.epoch;
+		epochs[i] = is_kept ? kept.epoch : epoch_of(s, i, false);
 	}
 	epoch_level(s, epochs);
+	for (size_t i = 0; i < s->npartitions; i++)
+		if (s->is_down[i])
+			lock_let_go(s, p, i);
 	epoch_keep(s, p);
 }
 

@@ -52,7 +52,10 @@ struct index {
  */
 enum store_result index_open(struct index *, struct spool *, uint64_t bad_inode);
 void		 index_close(struct index *);
-/* Is it still the one that others would open? One look at a directory. Said of an open one in no transaction; also true where it cannot be told. */
+/*
+ * Is it still the one that others would open? One look at a directory. Said of an open one in no transaction; also true
+ * where it cannot be told.
+ */
 bool		 index_is_in_place(const struct index *);
 /*
  * For who verifies: an index of the spool in a directory of the caller's (empty, below index_dir), up to a place in

@@ -36,7 +36,8 @@ int	segment_read(int fd, struct slice user, uint32_t number, struct segment_head
 int	segment_write_head(int fd, struct slice user, struct segment_head *);
 /*
  * A new segment with a salt of its own, in two steps: prepare writes it under another name, place gives it its own; each
- * is synced with the directory. make is both. 0, or -1 with errno: prepared then it still is, if it was. The caller holds the directory's lock.
+ * is synced with the directory. make is both. 0, or -1 with errno: prepared then it still is, if it was. The caller
+ * holds the directory's lock.
  */
 int	segment_prepare(int dir_fd, struct slice user, uint32_t number, const struct numbers *);
 int	segment_place(int dir_fd, uint32_t number);

@@ -48,8 +48,8 @@ enum store_result spool_lock_to_read(struct spool *);
 void		spool_unlock(struct spool *);
 /*
  * Appends records: sets their modseq (from next_modseq, ascending), epoch, start, checksums and
- * next_modseq; next_uid is the caller's to set where it takes UIDs (0: none), next_modseq where it leaves some out, epoch where it is not this one. bodies: one for each record with
- * body_bytes. All of them, or STORE_FULL or STORE_TEMP and nothing.
+ * next_modseq. The caller sets next_uid where it takes UIDs (0: none), next_modseq where it leaves some
+ * out, epoch where it is not this one. bodies: one for each record with body_bytes. All of them, or STORE_FULL or STORE_TEMP and nothing.
  */
 enum store_result spool_append(struct spool *, struct record *, size_t n, const struct body_src *bodies)
 		    __attribute__((warn_unused_result));

@@ -90,7 +90,10 @@ enum lookup	 store_open(const struct store_host *, struct slice user, struct sto
 int		 store_each_user(const struct store_host *, const char *partition, bool (*fn)(void *arg, struct slice user), void *arg);
 /* Makes the spool's directory and first segment (no mailboxes) in host->partition; STORE_OK also when it was there. Synced. */
 enum store_result store_create(const struct store_host *, struct slice user);
-/* FOUND, ABSENT, LOOKUP_TEMP (also while a partition is down that the user may be on) by looking at directories only; partition_out (static string of host) when FOUND. */
+/*
+ * By looking at directories only: FOUND with partition_out (a static string of host), ABSENT, LOOKUP_TEMP (also while a
+ * partition is down that the user may be on).
+ */
 enum lookup	 store_exists(const struct store_host *, struct slice user, const char **partition_out);
 /* FOUND at once, without a look at the disk: the process has its log open and had no trouble with it. */
 bool		 store_is_open(const struct store_host *, struct slice user, const char **partition_out);

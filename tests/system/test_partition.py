@@ -73,8 +73,33 @@ def fails_alone(suite):
     count(suite, "alice")
 
 
-def restart_without_it(suite):
+def spoold_pid(suite):
+    with open(suite.base + "/sv/spoold/supervise/pid") as f:
+        return int(f.read())
+
+
+def reload_and_reload(suite):
+    """A SIGHUP does not end spoold over a partition that is down, nor the one after it."""
+    pid = spoold_pid(suite)
+    for _ in range(3):
+        suite.sv("hup", "spoold")
+        time.sleep(0.5)
+        wait_up(suite, "alice")
+        assert code(suite, "bob") == 451
+    assert spoold_pid(suite) == pid
+
+
+def reload_while_it_fails(suite):
     suite.expect(r"warn\.(child|mupdate|map)\.")
+    reload_and_reload(suite)
+    suite.wait_log("spoold", r"warn\.partition\.down partition=second")
+
+
+def fails_again(suite):
+    fails_alone(suite)
+
+
+def restart_without_it(suite):
     suite.stop()
     suite.start()
     suite.wait_log("spoold", r"warn\.partition\.down partition=second")
@@ -87,9 +112,11 @@ def restart_without_it(suite):
     assert code(suite, "carol") == 451
     assert refused(suite, "carol")
     assert not is_placed(suite, "default", "bob") and not is_placed(suite, "default", "carol")
+    reload_and_reload(suite)
+    assert not is_placed(suite, "default", "bob") and not is_placed(suite, "default", "carol")
 
 
-def back_again(suite):
+def repair(suite):
     second = suite.base + "/spool/active/second"
     suite.fs.run("umount", "-l", second)
     suite.fs.umount()
@@ -101,10 +128,22 @@ def back_again(suite):
     wait_up(suite, "bob")
     assert count(suite, "bob") >= 2
     assert code(suite, "alice") == 250
+
+
+def back_after_reloads(suite):
+    pid = spoold_pid(suite)
+    repair(suite)
+    suite.sv("hup", "spoold")
+    wait_up(suite, "bob")
+    assert spoold_pid(suite) == pid
+
+
+def back_after_restart(suite):
+    repair(suite)
     assert code(suite, "carol") == 250
     note(f"bob has {count(suite, 'bob')} messages, alice {count(suite, 'alice')}")
     suite.stop()
-    suite.fs.run("umount", second)
+    suite.fs.run("umount", suite.base + "/spool/active/second")
     suite.fs.run("umount", suite.base + "/spool/active/default")
 
 
@@ -120,7 +159,8 @@ if __name__ == "__main__":
     # new spools go where there is more room: to the second, once it is there
     fs.run("mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", s.base + "/spool/active/default")
     s.start()
-    status = main(s, [placed_on_two, fails_alone, restart_without_it, back_again])
+    status = main(s, [placed_on_two, fails_alone, reload_while_it_fails, back_after_reloads, fails_again, restart_without_it,
+                      back_after_restart])
     s.close()
     for at in ("second", "default"):
         subprocess.run(["umount", "-l", f"{s.base}/spool/active/{at}"], stderr=subprocess.DEVNULL)
